@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "balancer/worker.hpp"
+
+namespace buildkit_lb::balancer {
+
+/// What probes and traffic say of a worker. `unknown` (before the first probe has ended) may take builds.
+enum class worker_health : std::uint8_t { unknown, up, down };
+std::string_view to_string(worker_health health);
+
+/// One worker as it was known at one moment.
+struct worker_view {
+    std::shared_ptr<balancer::worker> worker;
+    worker_health health = worker_health::unknown;
+    bool draining = false;   ///< takes no new build, by an operator's wish: kept apart from health
+    std::string last_error;  ///< why it is down, for people; empty while it is up
+};
+
+/// All workers of a pool at one moment, in the order of the configuration. Immutable; replaced whole.
+struct pool_snapshot {
+    std::string pool;
+    std::vector<worker_view> workers;
+
+    /// True when a worker is known to be up and may take builds.
+    bool ready() const;
+};
+
+}  // namespace buildkit_lb::balancer
