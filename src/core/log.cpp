@@ -1,9 +1,8 @@
 #include "core/log.hpp"
 
-#include <spdlog/sinks/stdout_sinks.h>
-
 #include <atomic>
 #include <memory>
+#include <spdlog/sinks/stdout_sinks.h>
 
 namespace buildkit_lb::log {
 namespace {
@@ -105,20 +104,21 @@ void configure(level least, format as)
 {
     current_format = as;
     logger().set_level(to_spdlog(least));
-    const char* pattern =
-        as == format::json ? "{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}" : "%Y-%m-%dT%H:%M:%S.%eZ %v";
+    const char* pattern = as == format::json ? "{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}" : "%Y-%m-%dT%H:%M:%S.%eZ %v";
     logger().set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc));
 }
 
-bool enabled(level at) { return logger().should_log(to_spdlog(at)); }
+bool enabled(level at)
+{
+    return logger().should_log(to_spdlog(at));
+}
 
 void write(level at, std::string_view event, const std::vector<field>& fields)
 {
     if (!enabled(at)) {
         return;
     }
-    const std::string line =
-        current_format == format::json ? as_json(at, event, fields) : as_text(at, event, fields);
+    const std::string line = current_format == format::json ? as_json(at, event, fields) : as_text(at, event, fields);
     logger().log(to_spdlog(at), spdlog::string_view_t{line.data(), line.size()});
 }
 

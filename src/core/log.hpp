@@ -1,9 +1,8 @@
 #pragma once
 
-#include <spdlog/spdlog.h>
-
 #include <concepts>
 #include <cstdint>
+#include <spdlog/spdlog.h>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,9 +37,21 @@ struct field {
 void write(level at, std::string_view event, const std::vector<field>& fields);
 bool enabled(level at);
 
-inline void debug(std::string_view event, const std::vector<field>& fields = {}) { write(level::debug, event, fields); }
-inline void info(std::string_view event, const std::vector<field>& fields = {}) { write(level::info, event, fields); }
-inline void warn(std::string_view event, const std::vector<field>& fields = {}) { write(level::warn, event, fields); }
-inline void error(std::string_view event, const std::vector<field>& fields = {}) { write(level::error, event, fields); }
+inline void debug(std::string_view event, const std::vector<field>& fields = {})
+{
+    write(level::debug, event, fields);
+}
+inline void info(std::string_view event, const std::vector<field>& fields = {})
+{
+    write(level::info, event, fields);
+}
+inline void warn(std::string_view event, const std::vector<field>& fields = {})
+{
+    write(level::warn, event, fields);
+}
+inline void error(std::string_view event, const std::vector<field>& fields = {})
+{
+    write(level::error, event, fields);
+}
 
 }  // namespace buildkit_lb::log
