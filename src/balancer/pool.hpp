@@ -64,7 +64,6 @@ public:
     void observe_connect_failures(failure_observer observer);
 
 private:
-    worker_view* find(const worker& w, pool_snapshot& in) const;
     void update(const worker& w, const std::function<void(worker_view&)>& change);
 
     const std::string name_;

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "balancer/policy.hpp"
+
+namespace buildkit_lb::balancer {
+
+/// Smooth weighted round robin, as nginx does it (its commit 52327e0627f4, "Upstream: smooth weighted round-robin
+/// balancing", 2012): each worker's current weight grows by its weight at each pick, the largest wins and pays back the
+/// sum of all weights. Weights 5, 1, 1 give a a b a c a a instead of a a a a a b c.
+class round_robin : public policy {
+public:
+    static constexpr std::string_view policy_name = "round-robin";
+
+    std::string_view name() const override { return policy_name; }
+    choice choose(std::span<const std::shared_ptr<worker>> candidates) override;
+
+private:
+    // By name, so that a worker keeps its place when the configuration is loaded again.
+    std::unordered_map<std::string, std::int64_t> current_weight_;
+};
+
+}  // namespace buildkit_lb::balancer

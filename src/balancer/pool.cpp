@@ -1,0 +1,142 @@
+#include "balancer/pool.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace buildkit_lb::balancer {
+namespace {
+
+/// What keeps a worker from taking a build.
+enum class obstacle : std::uint8_t { none, tried, draining, down, full };
+
+obstacle find_obstacle(const worker_view& view, const pick_context& context)
+{
+    const auto& w = view.worker;
+    if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
+        return obstacle::tried;
+    }
+    if (view.draining) {
+        return obstacle::draining;
+    }
+    if (view.health == worker_health::down && !context.include_down) {
+        return obstacle::down;
+    }
+    if (w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
+        return obstacle::full;
+    }
+    return obstacle::none;
+}
+
+std::string describe(obstacle what, const worker_view& view)
+{
+    switch (what) {
+        case obstacle::tried: return "could not be connected to";
+        case obstacle::draining: return "draining";
+        case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
+        case obstacle::full: return "at its cap of " + std::to_string(view.worker->max_builds()) + " builds";
+        case obstacle::none: break;
+    }
+    return "free again";
+}
+
+}  // namespace
+
+std::string_view to_string(worker_health health)
+{
+    switch (health) {
+        case worker_health::up: return "up";
+        case worker_health::down: return "down";
+        case worker_health::unknown: break;
+    }
+    return "unknown";
+}
+
+bool pool_snapshot::ready() const
+{
+    return std::any_of(workers.begin(), workers.end(),
+                       [](const worker_view& v) { return v.health == worker_health::up && !v.draining; });
+}
+
+pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by)
+    : name_{std::move(name)}, policy_name_{chosen_by->name()}, policy_{std::move(chosen_by)}
+{
+    pool_snapshot first;
+    first.pool = name_;
+    for (auto& settings : workers) {
+        worker_view view;
+        view.worker = std::make_shared<worker>(std::move(settings));
+        first.workers.push_back(std::move(view));
+    }
+    snapshot_ = std::make_shared<const pool_snapshot>(std::move(first));
+}
+
+std::shared_ptr<const pool_snapshot> pool::snapshot() const
+{
+    const std::lock_guard lock{mutex_};
+    return snapshot_;
+}
+
+std::optional<pick> pool::pick_worker(const pick_context& context)
+{
+    const std::lock_guard lock{mutex_};
+    std::vector<std::shared_ptr<worker>> eligible;
+    for (const auto& view : snapshot_->workers) {
+        if (find_obstacle(view, context) == obstacle::none) {
+            eligible.push_back(view.worker);
+        }
+    }
+    if (eligible.empty()) {
+        return std::nullopt;
+    }
+    const choice chosen = policy_->choose(eligible);
+    assert(chosen.index < eligible.size());
+    // Counted under the lock, so that the next pick sees it.
+    return pick{lease{eligible[chosen.index]}, policy_name_, chosen.reason};
+}
+
+std::string pool::explain_no_pick(const pick_context& context) const
+{
+    const auto now = snapshot();
+    std::string text = "no worker of pool " + name_ + " can take a build";
+    const char* separator = ": ";
+    for (const auto& view : now->workers) {
+        text += separator + view.worker->name() + " " + describe(find_obstacle(view, context), view);
+        separator = "; ";
+    }
+    return text;
+}
+
+void pool::set_health(const worker& w, worker_health health, std::string last_error)
+{
+    update(w, [&](worker_view& view) {
+        view.health = health;
+        view.last_error = std::move(last_error);
+    });
+}
+
+void pool::report_connect_failure(const worker& w, const failure& why)
+{
+    if (!observer_) {
+        return;
+    }
+    set_health(w, worker_health::down, why.detail);
+    observer_(w, why);
+}
+
+void pool::observe_connect_failures(failure_observer observer) { observer_ = std::move(observer); }
+
+void pool::update(const worker& w, const std::function<void(worker_view&)>& change)
+{
+    const std::lock_guard lock{mutex_};
+    auto next = std::make_shared<pool_snapshot>(*snapshot_);
+    for (auto& view : next->workers) {
+        if (view.worker.get() == &w) {
+            change(view);
+            snapshot_ = std::move(next);
+            return;
+        }
+    }
+    // Not found: a probe that ended after its worker had left the pool.
+}
+
+}  // namespace buildkit_lb::balancer
