@@ -123,7 +123,10 @@ void pool::report_connect_failure(const worker& w, const failure& why)
     observer_(w, why);
 }
 
-void pool::observe_connect_failures(failure_observer observer) { observer_ = std::move(observer); }
+void pool::observe_connect_failures(failure_observer observer)
+{
+    observer_ = std::move(observer);
+}
 
 void pool::update(const worker& w, const std::function<void(worker_view&)>& change)
 {

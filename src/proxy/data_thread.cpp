@@ -34,7 +34,10 @@ data_thread::data_thread()
     asio::post(context_, [this] { background_.spawn("idle sweep", sweep()); });
 }
 
-data_thread::~data_thread() { stop(); }
+data_thread::~data_thread()
+{
+    stop();
+}
 
 asio::awaitable<void> data_thread::sweep()
 {

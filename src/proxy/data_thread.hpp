@@ -16,7 +16,8 @@ namespace buildkit_lb::proxy {
 
 /// A connection as its data thread sees it: something that can be idle for too long. Entered in the thread's list for
 /// as long as it lives; all members are called on that thread.
-class idle_watched : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+class idle_watched
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
     virtual ~idle_watched() = default;
     idle_watched() = default;

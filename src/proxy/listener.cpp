@@ -1,0 +1,219 @@
+#include "proxy/listener.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <system_error>
+#include <unistd.h>
+
+#include "core/log.hpp"
+#include "core/resolve.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int backlog = 4096;
+
+// How soon accepting is tried again after a pause. Clients wait in the backlog meanwhile.
+constexpr auto pause_time = 50ms;
+
+// How many connections are accepted before other work of the control thread gets its turn.
+constexpr int accepts_per_turn = 64;
+
+bool out_of_resources(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/// A socket file that a process left behind when it was killed. One that is being listened on is left alone, and
+/// binding fails with "address in use".
+void remove_stale_socket(const std::string& path)
+{
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return;
+    }
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 && errno == ECONNREFUSED) {
+        ::unlink(path.c_str());
+    }
+    ::close(fd);
+}
+
+std::string remedy_for(const boost::system::error_code& error)
+{
+    if (error == asio::error::address_in_use) {
+        return "; another program listens there: stop it or choose another address";
+    }
+    if (error == asio::error::access_denied) {
+        return "; a port below 1024 or this path needs more rights";
+    }
+    return {};
+}
+
+}  // namespace
+
+/// Counts a connection of this listener for as long as it lives.
+class listener::counted {
+public:
+    explicit counted(listener& of) : of_{&of}
+    {
+        of_->connections_.fetch_add(1, std::memory_order_relaxed);
+        of_->metrics_.connection_opened();
+    }
+    counted(counted&& other) noexcept : of_{std::exchange(other.of_, nullptr)} {}
+    counted& operator=(counted&&) = delete;
+    ~counted()
+    {
+        if (of_ != nullptr) {
+            of_->connections_.fetch_sub(1, std::memory_order_relaxed);
+            of_->metrics_.connection_closed();
+        }
+    }
+
+private:
+    listener* of_;
+};
+
+listener::listener(asio::any_io_executor control, listener_settings settings, data_plane& threads,
+                   metrics::instruments& instruments, connection_handler handler)
+    : control_{control},
+      settings_{std::move(settings)},
+      threads_{threads},
+      metrics_{instruments.for_listener(settings_.name)},
+      handler_{std::move(handler)},
+      acceptor_{control},
+      tasks_{control}
+{
+    const auto fail = [this](const std::string& why) {
+        throw std::runtime_error("listener " + settings_.name + " can't listen on " + settings_.address.to_string() +
+                                 ": " + why);
+    };
+    const auto addresses = resolve_blocking(settings_.address);
+    if (!addresses) {
+        fail(addresses.error().detail);
+    }
+    if (settings_.address.type == endpoint::kind::unix_socket) {
+        remove_stale_socket(settings_.address.path);
+    }
+    const auto& address = addresses->front();
+    boost::system::error_code error;
+    acceptor_.open(address.protocol(), error);
+    if (!error) {
+        acceptor_.set_option(asio::socket_base::reuse_address{true}, error);
+    }
+    if (!error) {
+        acceptor_.bind(address, error);
+    }
+    if (!error) {
+        acceptor_.listen(backlog, error);
+    }
+    if (!error) {
+        acceptor_.native_non_blocking(true, error);
+    }
+    if (error) {
+        fail(error.message() + remedy_for(error));
+    }
+}
+
+listener::~listener()
+{
+    close();
+}
+
+void listener::start()
+{
+    tasks_.spawn("accept", accept_loop());
+}
+
+void listener::close()
+{
+    if (acceptor_.is_open()) {
+        boost::system::error_code ignored;
+        acceptor_.close(ignored);
+        if (settings_.address.type == endpoint::kind::unix_socket) {
+            ::unlink(settings_.address.path.c_str());
+        }
+    }
+}
+
+std::string listener::local_address() const
+{
+    boost::system::error_code error;
+    const auto local = acceptor_.local_endpoint(error);
+    return error ? settings_.address.to_string() : to_string(local);
+}
+
+asio::awaitable<void> listener::accept_loop()
+{
+    int accepted = 0;
+    while (acceptor_.is_open()) {
+        if (connections() >= settings_.max_connections) {
+            co_await pause("max_connections");
+            continue;
+        }
+        const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            paused_ = false;
+            hand_over(fd);
+            if (++accepted % accepts_per_turn == 0) {
+                co_await asio::post(control_, asio::use_awaitable);
+            }
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            const auto [error] =
+                co_await acceptor_.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
+            if (error) {
+                co_return;
+            }
+        } else if (out_of_resources(errno)) {
+            co_await pause("out_of_descriptors");
+        }
+        // Anything else is trouble of the one connection that was to be accepted (ECONNABORTED, EPROTO, …).
+    }
+}
+
+asio::awaitable<void> listener::pause(std::string_view reason)
+{
+    if (!paused_) {
+        paused_ = true;
+        metrics_.accepting_paused(reason);
+        log::warn("accepting is paused", {{"listener", name()}, {"reason", reason}, {"connections", connections()}});
+    }
+    asio::steady_timer timer{control_, pause_time};
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+void listener::hand_over(int fd)
+{
+    set_tcp_options(fd);
+    data_thread& thread = threads_.least_busy();
+    auto run = [](listener& self, data_thread& on, stream_socket socket, counted,
+                  data_thread::place) -> asio::awaitable<void> { co_await self.handler_(on, std::move(socket)); };
+    auto begin = [this, &thread, fd, run, counter = counted{*this}, place = data_thread::place{thread}]() mutable {
+        stream_socket socket{thread.executor()};
+        boost::system::error_code error;
+        socket.assign(
+            asio::generic::stream_protocol{settings_.address.type == endpoint::kind::tcp ? AF_INET : AF_UNIX, 0}, fd,
+            error);
+        if (error) {
+            ::close(fd);
+            return;
+        }
+        thread.tasks().spawn("connection", run(*this, thread, std::move(socket), std::move(counter), std::move(place)));
+    };
+    asio::post(thread.executor(), std::move(begin));
+}
+
+}  // namespace buildkit_lb::proxy

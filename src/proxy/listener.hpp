@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/endpoint.hpp"
+#include "core/socket.hpp"
+#include "core/task_group.hpp"
+#include "metrics/instruments.hpp"
+#include "proxy/data_thread.hpp"
+
+namespace buildkit_lb::proxy {
+
+struct listener_settings {
+    std::string name;
+    endpoint address;
+    std::uint32_t max_connections = 10000;
+};
+
+/// Accepts connections on one address and hands each to the least busy data thread. Lives on the control thread;
+/// must outlive the connections it accepted (stop the data plane first).
+///
+/// Accepting pauses while max_connections are open or the process is out of file descriptors: new clients wait in the
+/// kernel's backlog, and nothing that runs is lost.
+class listener {
+public:
+    /// Runs one connection until it ends, on the data thread it was given to.
+    using connection_handler = std::function<boost::asio::awaitable<void>(data_thread&, stream_socket)>;
+
+    /// Binds and listens. Throws std::runtime_error naming the address and the remedy when that fails.
+    listener(boost::asio::any_io_executor control, listener_settings settings, data_plane& threads,
+             metrics::instruments& instruments, connection_handler handler);
+    ~listener();
+
+    /// Begins to accept.
+    void start();
+
+    /// Stops accepting and closes the socket; connections go on.
+    void close();
+
+    boost::asio::awaitable<void> join() { return tasks_.join(); }
+
+    const std::string& name() const { return settings_.name; }
+    std::uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
+
+    /// The address it is bound to: with port 0 the port the kernel chose.
+    std::string local_address() const;
+
+private:
+    class counted;
+
+    boost::asio::awaitable<void> accept_loop();
+    boost::asio::awaitable<void> pause(std::string_view reason);
+    void hand_over(int fd);
+
+    boost::asio::any_io_executor control_;
+    const listener_settings settings_;
+    data_plane& threads_;
+    metrics::listener_metrics& metrics_;
+    connection_handler handler_;
+    boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol> acceptor_;
+    std::atomic<std::uint32_t> connections_{0};
+    bool paused_ = false;
+    task_group tasks_;
+};
+
+}  // namespace buildkit_lb::proxy

@@ -1,0 +1,31 @@
+#include "proxy/tcp/tcp_connection.hpp"
+
+#include "core/log.hpp"
+#include "proxy/tcp/tcp_relay.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+
+asio::awaitable<void> run_tcp_connection(const tcp_service& service, data_thread& on, stream_socket downstream)
+{
+    result<upstream_connection> connected = co_await connect_any(service.pool, service.instruments);
+    if (!connected) {
+        log::error("connection refused", {{"pool", service.pool.workers->name()}, {"error", connected.error().detail}});
+        // A reset tells the client that nothing of what it sent was read; a plain close could look like an answer.
+        boost::system::error_code ignored;
+        downstream.set_option(asio::socket_base::linger{true, 0}, ignored);
+        co_return;
+    }
+    tcp_relay relay{on, std::move(downstream), std::move(connected->socket), service.idle_timeout};
+    const tcp_relay::byte_counter received = [&](std::size_t n) { service.metrics.received(n); };
+    const tcp_relay::byte_counter sent = [&](std::size_t n) { service.metrics.sent(n); };
+    co_await relay.run(received, sent);
+    if (relay.cut_by() != nullptr) {
+        log::debug("connection cut", {{"pool", service.pool.workers->name()},
+                                      {"worker", connected->chosen.worker()->name()},
+                                      {"reason", relay.cut_by()}});
+    }
+}
+
+}  // namespace buildkit_lb::proxy

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "metrics/instruments.hpp"
+#include "proxy/data_thread.hpp"
+#include "proxy/upstream_connect.hpp"
+
+namespace buildkit_lb::proxy {
+
+/// What every connection of a `protocol: tcp` listener needs. Outlives them.
+struct tcp_service {
+    const upstream_pool& pool;
+    metrics::instruments& instruments;
+    metrics::listener_metrics& metrics;
+    duration idle_timeout;
+};
+
+/// One connection of a `protocol: tcp` listener, from its accept to its end: chooses a worker and copies bytes. The
+/// client notices a worker that can't be connected to only when none is left. Runs on `on`.
+boost::asio::awaitable<void> run_tcp_connection(const tcp_service& service, data_thread& on, stream_socket downstream);
+
+}  // namespace buildkit_lb::proxy

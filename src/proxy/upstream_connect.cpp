@@ -1,0 +1,81 @@
+#include "proxy/upstream_connect.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "core/log.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Out of file descriptors is our trouble, not the worker's: connections end all the time, so it is worth waiting.
+constexpr auto descriptor_retry = 50ms;
+
+}  // namespace
+
+asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
+                                                      metrics::instruments& instruments)
+{
+    const auto executor = co_await asio::this_coro::executor;
+    const auto deadline = clock::now() + pool.connect_timeout;
+    for (;;) {
+        result<stream_socket> connected = co_await connect(executor, w.address(), deadline - clock::now());
+        if (connected) {
+            co_return connected;
+        }
+        failure why = connected.error();
+        if (why.code == errc::too_many && clock::now() + descriptor_retry < deadline) {
+            asio::steady_timer timer{executor, descriptor_retry};
+            co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+            continue;
+        }
+        if (why.code != errc::canceled) {
+            instruments.upstream_connect_failed(pool.workers->name(), w.name(), to_string(why.code));
+            log::warn("worker could not be connected to", {{"pool", pool.workers->name()},
+                                                           {"worker", w.name()},
+                                                           {"reason", to_string(why.code)},
+                                                           {"error", why.detail}});
+        }
+        if (why.code != errc::canceled && why.code != errc::too_many) {
+            pool.workers->report_connect_failure(w, why);
+        }
+        co_return why;
+    }
+}
+
+asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& pool, metrics::instruments& instruments)
+{
+    balancer::pick_context context;
+    for (;;) {
+        auto chosen = pool.workers->pick_worker(context);
+        if (!chosen && !context.include_down) {
+            context.include_down = true;
+            continue;
+        }
+        if (!chosen) {
+            failure none;
+            none.code = errc::no_worker;
+            none.source = failure_source::upstream;
+            none.detail = pool.workers->explain_no_pick(context);
+            co_return none;
+        }
+        instruments.picked(pool.workers->name(), chosen->policy, chosen->reason);
+        result<stream_socket> connected = co_await connect_worker(pool, *chosen->worker(), instruments);
+        if (connected) {
+            co_return upstream_connection{std::move(*chosen), std::move(*connected)};
+        }
+        if (connected.error().code == errc::canceled) {
+            co_return connected.error();
+        }
+        context.excluded.push_back(chosen->worker());
+    }
+}
+
+}  // namespace buildkit_lb::proxy

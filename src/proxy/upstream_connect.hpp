@@ -1,0 +1,36 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string_view>
+
+#include "balancer/pool.hpp"
+#include "core/socket.hpp"
+#include "core/types.hpp"
+#include "metrics/instruments.hpp"
+
+namespace buildkit_lb::proxy {
+
+/// A pool as listeners use it.
+struct upstream_pool {
+    std::shared_ptr<balancer::pool> workers;
+    duration connect_timeout{};
+};
+
+/// A connection to a worker, and the pick that led to it.
+struct upstream_connection {
+    balancer::pick chosen;
+    stream_socket socket;
+};
+
+/// Connects to `w`, and tells the pool and the metrics of a failure that is the worker's fault. Runs on the executor
+/// of the calling coroutine, which becomes the socket's.
+boost::asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
+                                                             metrics::instruments& instruments);
+
+/// Picks workers of `pool` one after the other until one accepts a connection. When all that are up have failed, those
+/// that are down are tried too: a probe may know less than a try. Fails when none is left.
+boost::asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& pool,
+                                                                metrics::instruments& instruments);
+
+}  // namespace buildkit_lb::proxy
