@@ -51,8 +51,8 @@ public:
     lease(lease&& other) noexcept = default;
     lease& operator=(lease&& other) noexcept
     {
-        lease old{std::move(*this)};
-        worker_ = std::move(other.worker_);
+        lease taken{std::move(other)};
+        std::swap(worker_, taken.worker_);
         return *this;
     }
     ~lease()
