@@ -21,7 +21,7 @@ obstacle find_obstacle(const worker_view& view, const pick_context& context)
     if (view.health == worker_health::down && !context.include_down) {
         return obstacle::down;
     }
-    if (w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
+    if (context.kind == build_kind::ordinary && w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
         return obstacle::full;
     }
     return obstacle::none;
@@ -91,7 +91,22 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
     const choice chosen = policy_->choose(eligible);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
-    return pick{lease{eligible[chosen.index]}, policy_name_, chosen.reason};
+    return pick{lease{eligible[chosen.index], context.kind}, policy_name_, chosen.reason};
+}
+
+std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
+                               std::string_view reason)
+{
+    const std::lock_guard lock{mutex_};
+    for (const auto& view : snapshot_->workers) {
+        if (view.worker == w) {
+            const obstacle found = find_obstacle(view, context);
+            if (found == obstacle::none || found == obstacle::full) {
+                return pick{lease{w, context.kind}, policy_name_, reason};
+            }
+        }
+    }
+    return std::nullopt;
 }
 
 std::string pool::explain_no_pick(const pick_context& context) const

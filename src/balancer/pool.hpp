@@ -20,6 +20,8 @@ struct pick_context {
     std::vector<std::shared_ptr<worker>> excluded;
     /// Consider workers that are down too: the last resort of `protocol: tcp`, where a probe may know less than a try.
     bool include_down = false;
+    /// How the build is counted. Internal builds may go to a worker that is at its cap.
+    build_kind kind = build_kind::ordinary;
 };
 
 /// The outcome of a pick: the worker, counted from this moment on, and why it was chosen.
@@ -49,6 +51,11 @@ public:
     /// Chooses among eligible workers: not down, not draining, below their cap, not excluded.
     /// nullopt: there is none; explain_no_pick() says why.
     std::optional<pick> pick_worker(const pick_context& context);
+
+    /// Counts a build on the worker that something else than the policy names (the one its parent is on), even over
+    /// its cap. nullopt when it is down or draining.
+    std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
+                             std::string_view reason);
 
     /// One line for people: each worker of the pool and why it could not take a build.
     std::string explain_no_pick(const pick_context& context) const;

@@ -1,0 +1,309 @@
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <numeric>
+
+#include "balancer/placement.hpp"
+
+using namespace buildkit_lb;
+using namespace buildkit_lb::balancer;
+using namespace std::chrono_literals;
+using kind = placement::outcome::kind;
+
+namespace {
+
+const time_point start{};
+
+std::shared_ptr<worker> make_worker(std::string name)
+{
+    worker_settings s;
+    s.name = std::move(name);
+    return std::make_shared<worker>(s);
+}
+
+build_description build_of(std::string ref, std::vector<std::string> sessions = {}, bool linked = false)
+{
+    build_description b;
+    b.ref = std::move(ref);
+    b.sessions = std::move(sessions);
+    b.linked = linked;
+    return b;
+}
+
+void check_nothing_held(const placement& p)
+{
+    const auto now = p.count();
+    CHECK(now.active == 0);
+    CHECK(now.held_calls == 0);
+    CHECK(now.held_bytes == 0);
+    CHECK(now.named_sessions == 0);
+}
+
+}  // namespace
+
+TEST_CASE("whatever the order of its calls, every call of a build goes to its worker, once and after its Solve")
+{
+    // 0: Solve arrives, 1: Solve is placed (always after 0), 2-4: calls that name the Ref, for each of two builds.
+    const std::vector<std::shared_ptr<worker>> workers{make_worker("w1"), make_worker("w2")};
+    std::vector<int> order(8);
+    std::iota(order.begin(), order.end(), 0);
+    int tried = 0;
+    do {
+        placement p{placement_limits{}};
+        std::vector<std::vector<std::string>> calls(2);
+        std::vector<bool> begun(2), placed(2);
+        bool possible = true;
+        for (const int step : order) {
+            const auto b = static_cast<std::size_t>(step / 4);
+            const std::string ref = "ref" + std::to_string(b);
+            switch (step % 4) {
+                case 0:
+                    REQUIRE(p.begin(build_of(ref, {"session" + std::to_string(b)})));
+                    begun[b] = true;
+                    break;
+                case 1:
+                    if (!begun[b]) {
+                        possible = false;
+                        break;
+                    }
+                    placed[b] = true;
+                    p.placed(ref, workers[b]);
+                    break;
+                default:
+                    p.wait_for(ref, 10, start, [&, b, step](const placement::outcome& o) {
+                        REQUIRE(placed[b]);
+                        REQUIRE(o.what == kind::placed);
+                        calls[b].push_back(std::to_string(step % 4) + "@" + o.where->name());
+                    });
+            }
+            if (!possible) {
+                break;
+            }
+        }
+        if (!possible) {
+            continue;
+        }
+        ++tried;
+        for (std::size_t b = 0; b < 2; ++b) {
+            const std::string name = workers[b]->name();
+            std::sort(calls[b].begin(), calls[b].end());
+            REQUIRE(calls[b] == std::vector<std::string>{"2@" + name, "3@" + name});
+            p.ended("ref" + std::to_string(b));
+        }
+        check_nothing_held(p);
+    } while (std::next_permutation(order.begin(), order.end()));
+    CHECK(tried == 40320 / 4);
+}
+
+TEST_CASE("held calls are released in the order in which they came")
+{
+    placement p{placement_limits{}};
+    std::string released;
+    for (const char c : {'a', 'b', 'c', 'd'}) {
+        const auto id = p.wait_for("r", 1, start, [&released, c](const auto&) { released += c; });
+        if (c == 'b') {
+            p.cancel_wait(id);
+        }
+    }
+    p.begin(build_of("r"));
+    p.placed("r", make_worker("w"));
+    CHECK(released == "acd");
+}
+
+TEST_CASE("a Ref that runs already can't begin again, but can once it has ended")
+{
+    placement p{placement_limits{}};
+    CHECK(p.begin(build_of("r")));
+    CHECK_FALSE(p.begin(build_of("r")));
+    p.placed("r", make_worker("w"));
+    p.ended("r");
+    CHECK(p.begin(build_of("r")));
+}
+
+TEST_CASE("calls for a finished build go to the worker that ran it, as long as it is remembered")
+{
+    placement_limits limits;
+    limits.remembered_builds = 2;
+    placement p{limits};
+    const auto w = make_worker("w");
+    for (const char* ref : {"r1", "r2", "r2", "r3"}) {
+        p.begin(build_of(ref));
+        p.placed(ref, w);
+        p.ended(ref);
+    }
+    CHECK(p.count().remembered == 2);
+    CHECK_FALSE(p.find("r1"));
+    CHECK(p.find("r2") == w);
+    std::vector<kind> seen;
+    CHECK(p.wait_for("r3", 1, start, [&](const auto& o) { seen.push_back(o.what); }) == placement::no_wait);
+    CHECK(seen == std::vector<kind>{kind::finished});
+}
+
+TEST_CASE("a call whose build does not come is told so after the hold time, one whose Solve is here waits on")
+{
+    placement p{placement_limits{}};
+    std::vector<std::string> told;
+    p.wait_for("never", 5, start, [&](const auto& o) { told.push_back(o.what == kind::unknown ? "never" : "?"); });
+    p.wait_for("queued", 5, start, [&](const auto& o) { told.push_back(o.what == kind::placed ? "queued" : "?"); });
+    p.begin(build_of("queued"));
+    p.expire(start + 5999ms);
+    CHECK(told.empty());
+    p.expire(start + 6s);
+    CHECK(told == std::vector<std::string>{"never"});
+    p.expire(start + 1h);
+    CHECK(told.size() == 1);
+    p.placed("queued", make_worker("w"));
+    CHECK(told.back() == "queued");
+    p.ended("queued");
+    check_nothing_held(p);
+}
+
+TEST_CASE("held calls are bounded in number and bytes")
+{
+    placement_limits limits;
+    limits.held_calls = 3;
+    limits.held_bytes = 100;
+    placement p{limits};
+    int refused = 0;
+    const auto count = [&](const auto& o) { refused += o.what == kind::refused ? 1 : 0; };
+    const auto big = p.wait_for("r", 90, start, count);
+    p.wait_for("r", 11, start, count);
+    CHECK(refused == 1);
+    p.wait_for("r", 5, start, count);
+    p.wait_for("r", 5, start, count);
+    p.wait_for("r", 0, start, count);
+    CHECK(refused == 2);
+    p.cancel_wait(big);
+    p.wait_for("r", 50, start, count);
+    CHECK(refused == 2);
+}
+
+TEST_CASE("a build that the balancer fails ends the calls held for it with the same error")
+{
+    placement p{placement_limits{}};
+    p.begin(build_of("r", {"s"}));
+    std::string why;
+    p.wait_for("r", 1, start, [&](const auto& o) { why = o.what == kind::failed ? o.why.detail : "?"; });
+    failure f;
+    f.detail = "no healthy worker";
+    p.failed("r", f);
+    CHECK(why == "no healthy worker");
+    check_nothing_held(p);
+}
+
+TEST_CASE("a client that takes its Solve back before it was placed takes the held calls with it")
+{
+    placement p{placement_limits{}};
+    p.begin(build_of("r"));
+    errc code{};
+    p.wait_for("r", 1, start, [&](const auto& o) { code = o.why.code; });
+    p.ended("r");
+    CHECK(code == errc::canceled);
+    p.ended("r");
+    check_nothing_held(p);
+    CHECK_FALSE(p.find("r"));
+}
+
+TEST_CASE("linked builds go to their parents' worker, in any order of events")
+{
+    // parent placed / child begins and asks / child's inputs are read: every order.
+    std::vector<int> order{0, 1, 2, 3};
+    do {
+        placement p{placement_limits{}};
+        const auto w = make_worker("w");
+        std::vector<std::string> told;
+        p.begin(build_of("parent", {"ps"}));  // its LLB is an input of the child, so its Solve came before
+        bool begun = false;
+        bool possible = true;
+        for (const int step : order) {
+            switch (step) {
+                case 0: p.placed("parent", w); break;
+                case 1: p.begin(build_of("child", {"cs"}, true)); begun = true; break;
+                case 2:
+                    possible = possible && begun;
+                    p.find_parent("child", [&](const auto& where) { told.push_back(where ? where->name() : "free"); });
+                    break;
+                case 3:
+                    possible = possible && begun;
+                    p.inputs_known("child", {"ps", "cs"});
+                    break;
+                default: break;
+            }
+        }
+        if (possible) {
+            REQUIRE(told == std::vector<std::string>{"w"});
+        }
+        p.ended("parent");
+        p.ended("child");
+        check_nothing_held(p);
+    } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("a linked build with several parents goes where most of them are")
+{
+    placement p{placement_limits{}};
+    const auto w1 = make_worker("w1");
+    const auto w2 = make_worker("w2");
+    p.begin(build_of("a", {"sa"}));
+    p.begin(build_of("b", {"sb"}));
+    p.begin(build_of("c", {"sc"}));
+    p.begin(build_of("child", {"own"}, true));
+    placement::worker_ptr told;
+    p.find_parent("child", [&](const auto& where) { told = where; });
+    p.inputs_known("child", {"sa", "sb", "sc", "own"});
+    p.placed("a", w1);
+    p.placed("b", w2);
+    CHECK_FALSE(told);
+    p.placed("c", w2);
+    CHECK(told == w2);
+}
+
+TEST_CASE("a linked build is placed freely when its parents are gone or share its only session")
+{
+    placement p{placement_limits{}};
+    bool told = false;
+    placement::worker_ptr where;
+    const auto note = [&](const auto& w) {
+        told = true;
+        where = w;
+    };
+    SECTION("the parent failed")
+    {
+        p.begin(build_of("parent", {"ps"}));
+        p.begin(build_of("child", {"cs"}, true));
+        p.find_parent("child", note);
+        p.inputs_known("child", {"ps"});
+        CHECK_FALSE(told);
+        p.failed("parent", {});
+        CHECK(told);
+        CHECK_FALSE(where);
+    }
+    SECTION("one context for all: where most builds of that context are")
+    {
+        const auto w = make_worker("w");
+        p.begin(build_of("sibling", {"shared"}));
+        p.begin(build_of("parent", {"shared"}));
+        p.placed("parent", w);
+        p.begin(build_of("child", {"shared"}, true));
+        p.find_parent("child", note);
+        p.inputs_known("child", {"shared"});
+        CHECK(told);
+        CHECK(where == w);
+    }
+    SECTION("a chain: each waits for the one before")
+    {
+        const auto w = make_worker("w");
+        p.begin(build_of("a", {"sa"}));
+        p.begin(build_of("b", {"sb"}, true));
+        p.begin(build_of("c", {"sc"}, true));
+        placement::worker_ptr of_b;
+        p.find_parent("c", note);
+        p.inputs_known("c", {"sa", "sb"});
+        p.find_parent("b", [&](const auto& found) { of_b = found; });
+        p.inputs_known("b", {"sa"});
+        CHECK_FALSE(told);
+        p.placed("a", w);
+        CHECK(of_b == w);
+        p.placed("b", of_b);
+        CHECK(where == w);
+    }
+}
