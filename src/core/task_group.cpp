@@ -16,7 +16,7 @@ task_group::task_group(asio::any_io_executor executor)
 {
 }
 
-void task_group::spawn(const char* name, asio::awaitable<void> task)
+asio::cancellation_signal& task_group::spawn(const char* name, asio::awaitable<void> task)
 {
     const auto position = tasks_.emplace(tasks_.end());
     auto on_end = [this, name, position](const std::exception_ptr& error) {
@@ -35,6 +35,7 @@ void task_group::spawn(const char* name, asio::awaitable<void> task)
         changed_.cancel();
     };
     asio::co_spawn(executor_, std::move(task), asio::bind_cancellation_slot(position->slot(), std::move(on_end)));
+    return *position;
 }
 
 void task_group::cancel()

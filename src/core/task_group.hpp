@@ -19,8 +19,9 @@ public:
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
-    /// Starts `task`. `name` appears in the log if an exception leaves it.
-    void spawn(const char* name, boost::asio::awaitable<void> task);
+    /// Starts `task`. `name` appears in the log if an exception leaves it. The signal cancels this task alone; it is
+    /// valid until the task has ended.
+    boost::asio::cancellation_signal& spawn(const char* name, boost::asio::awaitable<void> task);
 
     /// Asks every task to end (terminal cancellation). Returns at once; join() waits.
     void cancel();

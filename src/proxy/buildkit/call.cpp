@@ -1,0 +1,296 @@
+#include "proxy/buildkit/call.hpp"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "buildkit/inflate.hpp"
+#include "proxy/buildkit/connection.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using buildkit::grpc_code;
+
+namespace {
+
+http2::header_list error_fields(grpc_code code, const std::string& message)
+{
+    http2::header_list fields;
+    fields.add("grpc-status", buildkit::grpc_status_value(code));
+    if (!message.empty()) {
+        fields.add("grpc-message", buildkit::percent_encode(message));
+    }
+    return fields;
+}
+
+http2::header_list response_fields()
+{
+    return {{":status", "200"}, {"content-type", "application/grpc"}};
+}
+
+/// Hands the uncompressed payload of each message in `chunk` to `use`. False when the bytes are no messages.
+bool read_messages(buildkit::message_reader& reader, std::string_view chunk,
+                   const std::function<void(std::string_view)>& use)
+{
+    while (!chunk.empty()) {
+        auto message = reader.next(chunk);
+        if (!message) {
+            return false;
+        }
+        if (*message) {
+            auto plain = buildkit::readable(std::move(**message), failure_source::upstream);
+            if (!plain) {
+                return false;
+            }
+            use(*plain);
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+call::call(buildkit_connection& on, http2::stream_ref stream, http2::header_list headers)
+    : connection_{on},
+      stream_{stream},
+      headers_{std::move(headers)},
+      method_{buildkit::classify(headers_.get(":path"))},
+      progress_{on.executor()}
+{
+}
+
+call::~call() = default;
+
+http2::engine& call::engine() { return connection_.engine(); }
+
+asio::awaitable<std::optional<std::string>> call::first_message()
+{
+    reader_.emplace(failure_source::downstream);
+    for (;;) {
+        while (read_slices_ < held_.data.size() && !first_ && !unreadable_) {
+            std::string_view chunk = held_.data[read_slices_++].view();
+            while (!chunk.empty() && !first_) {
+                auto message = reader_->next(chunk);
+                if (!message) {
+                    unreadable_ = message.error().detail;
+                    break;
+                }
+                first_ = std::move(*message);
+            }
+        }
+        if (first_ || unreadable_ || held_.ended) {
+            break;
+        }
+        progress_.clear();
+        co_await progress_.wait();
+    }
+    reader_.reset();
+    if (!first_) {
+        fail(unreadable_ ? grpc_code::resource_exhausted : grpc_code::internal,
+             unreadable_.value_or("the request ended before its message"));
+        co_return std::nullopt;
+    }
+    auto plain = buildkit::readable(std::move(*first_), failure_source::downstream);
+    if (!plain) {
+        fail(grpc_code::internal, plain.error().detail);
+        co_return std::nullopt;
+    }
+    co_return std::move(*plain);
+}
+
+void call::relay_to(std::shared_ptr<link> to)
+{
+    if (stage_ != stage::held) {
+        return;
+    }
+    stage_ = stage::relayed;
+    link_ = std::move(to);
+    if (on_answer_message) {
+        answer_reader_.emplace(failure_source::upstream);
+    }
+    relay_ = std::make_unique<http2::stream_relay>(engine(), stream_, link_->engine(), *this);
+    relay_->start(headers_, std::exchange(held_, {}));
+    held_bytes_ = 0;
+}
+
+http2::stream_handler& call::handler()
+{
+    if (relay_) {
+        return relay_->downstream_handler();
+    }
+    return *this;
+}
+
+void call::fail(grpc_code code, const std::string& message)
+{
+    if (stage_ != stage::held) {
+        return;
+    }
+    stage_ = stage::answered;
+    ending_.code = code;
+    ending_.message = message;
+    http2::header_list fields = response_fields();
+    for (const auto& field : error_fields(code, message)) {
+        fields.add(field.name, field.value);
+    }
+    engine().submit_response(stream_, fields, true);
+    drop_input();
+}
+
+void call::answer(std::string_view message)
+{
+    if (stage_ != stage::held) {
+        return;
+    }
+    stage_ = stage::answered;
+    ending_.code = grpc_code::ok;
+    engine().submit_response(stream_, response_fields(), false);
+    engine().send_data(stream_, buffer_slice::copy_of(buildkit::framed(message)));
+    engine().submit_trailers(stream_, error_fields(grpc_code::ok, {}));
+    drop_input();
+}
+
+void call::drop_input()
+{
+    if (!held_.ended) {
+        engine().reset_when_sent(stream_, http2::error_code::no_error);
+    }
+    std::size_t owed = 0;
+    for (const auto& slice : held_.data) {
+        owed += slice.size();
+    }
+    engine().consume(stream_, owed - held_.consumed);
+    held_ = {};
+    held_bytes_ = 0;
+}
+
+void call::on_data(http2::stream_ref stream, buffer_slice data)
+{
+    if (stage_ != stage::held) {
+        engine().consume(stream, data.size());
+        return;
+    }
+    held_bytes_ += data.size();
+    if (reader_) {
+        // Bounded by the reader's largest message, which may be more than the stream's window.
+        engine().consume(stream, data.size());
+        held_.consumed += data.size();
+    }
+    data.compact();
+    held_.data.push_back(std::move(data));
+    progress_.set();
+}
+
+void call::on_trailers(http2::stream_ref, http2::header_list trailers) { held_.trailers = std::move(trailers); }
+
+void call::on_end(http2::stream_ref)
+{
+    held_.ended = true;
+    progress_.set();
+}
+
+void call::on_reset(http2::stream_ref, const http2::reset_info&) { ending_.client_gone = stage_ == stage::held; }
+
+void call::on_closed(http2::stream_ref)
+{
+    if (stage_ == stage::held) {
+        stage_ = stage::answered;
+        ending_.client_gone = true;
+        ending_.code = grpc_code::cancelled;
+        if (flow_ != nullptr) {
+            flow_->emit(asio::cancellation_type::terminal);
+        }
+    }
+    finish();
+}
+
+void call::on_response(http2::stream_relay&, http2::header_list& headers, bool end_stream)
+{
+    response_started_ = true;
+    if (end_stream) {
+        note_status(headers);
+    }
+}
+
+void call::on_response_passed(http2::stream_relay&)
+{
+    if (!before_answer.empty()) {
+        engine().send_data(stream_, buffer_slice::copy_of(std::exchange(before_answer, {})));
+    }
+}
+
+void call::on_response_data(http2::stream_relay&, const buffer_slice& data)
+{
+    if (answer_reader_ && !read_messages(*answer_reader_, data.view(), on_answer_message)) {
+        answer_reader_.reset();
+    }
+}
+
+void call::on_trailers(http2::stream_relay&, http2::header_list& trailers) { note_status(trailers); }
+
+void call::note_status(const http2::header_list& fields)
+{
+    ending_.code = buildkit::parse_grpc_status(fields.get("grpc-status"));
+    if (ending_.code != grpc_code::ok) {
+        ending_.message = buildkit::percent_decode(fields.get("grpc-message"));
+    }
+}
+
+http2::relay_observer::on_loss call::on_upstream_reset(http2::stream_relay&, const http2::reset_info& info)
+{
+    if (info.source != http2::reset_source::connection && !info.unprocessed) {
+        ending_.code = info.code == http2::error_code::cancel ? grpc_code::cancelled : grpc_code::unavailable;
+        ending_.message = "the worker reset the call";
+        return on_loss::pass_on;
+    }
+    const std::string detail{info.detail};
+    if (fails_first) {
+        answer_loss(detail);
+    } else {
+        asio::post(connection_.executor(), [self = shared_from_this(), detail] { self->answer_loss(detail); });
+    }
+    return on_loss::handled;
+}
+
+void call::answer_loss(const std::string& detail)
+{
+    if (finished_) {
+        return;
+    }
+    ending_.code = code_when_lost.value_or(grpc_code::unavailable);
+    if (ending_.code != grpc_code::ok) {
+        ending_.message = "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail);
+    }
+    if (response_started_) {
+        engine().submit_trailers(stream_, error_fields(ending_.code, ending_.message));
+    } else {
+        http2::header_list fields = response_fields();
+        for (const auto& field : error_fields(ending_.code, ending_.message)) {
+            fields.add(field.name, field.value);
+        }
+        engine().submit_response(stream_, fields, true);
+    }
+    engine().reset_when_sent(stream_, http2::error_code::no_error);
+}
+
+void call::on_downstream_reset(http2::stream_relay&, const http2::reset_info&)
+{
+    ending_.client_gone = true;
+    ending_.code = grpc_code::cancelled;
+}
+
+void call::on_relay_closed(http2::stream_relay&) { finish(); }
+
+void call::finish()
+{
+    if (std::exchange(finished_, true)) {
+        return;
+    }
+    const auto self = shared_from_this();
+    if (const auto tell = std::exchange(on_ended, nullptr)) {
+        tell(ending_);
+    }
+    connection_.forget(*this, ending_);
+}
+
+}  // namespace buildkit_lb::proxy

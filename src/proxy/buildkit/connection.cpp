@@ -1,0 +1,211 @@
+#include "proxy/buildkit/connection.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <utility>
+
+#include "core/log.hpp"
+#include "proxy/buildkit/flows.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using buildkit::grpc_code;
+using buildkit::method;
+
+namespace {
+
+// grpc.health.v1.HealthCheckResponse: field 1 is 1 (SERVING) or 2 (NOT_SERVING).
+constexpr std::string_view serving{"\x08\x01", 2};
+constexpr std::string_view not_serving{"\x08\x02", 2};
+
+using flow = asio::awaitable<void> (*)(call_ptr);
+
+flow flow_for(method kind)
+{
+    if (buildkit::is_bridge(kind)) {
+        return &flow_bridge;
+    }
+    if (buildkit::is_content(kind)) {
+        return &flow_content;
+    }
+    switch (kind) {
+        case method::control_solve: return &flow_solve;
+        case method::control_status: return &flow_status;
+        case method::listen_history:
+        case method::update_history: return &flow_history;
+        default: return &flow_any;
+    }
+}
+
+/// Runs a flow and takes its cancellation back from the call before the task that owns it is gone.
+asio::awaitable<void> run_flow(flow f, call_ptr c)
+{
+    try {
+        co_await f(c);
+    } catch (...) {
+        c->set_flow(nullptr);
+        throw;
+    }
+    c->set_flow(nullptr);
+}
+
+}  // namespace
+
+buildkit_connection::buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
+    : service_{service},
+      executor_{on.executor()},
+      tasks_{executor_},
+      links_{executor_, service.shared.pool, service.instruments, service.upstream_options},
+      connection_{std::move(downstream), http2::role::server, service.downstream_options, *this}
+{
+    on.watch(*this);
+}
+
+buildkit_connection::~buildkit_connection() = default;
+
+asio::awaitable<void> buildkit_connection::run()
+{
+    co_await connection_.run();
+    // What follows has to run to its end even when the whole process is stopping; it is bounded in time.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    // Sessions and calls that have ended with the connection have posted what they still have to do.
+    co_await asio::post(executor_, asio::use_awaitable);
+    count_bytes();
+    tasks_.cancel();
+    co_await tasks_.join();
+    co_await links_.close();
+    sessions_.clear();
+    calls_.clear();
+}
+
+void buildkit_connection::check_idle(time_point now)
+{
+    count_bytes();
+    links_.check_idle(now);
+    if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= service_.idle_timeout) {
+        connection_.close_gracefully();
+    }
+}
+
+void buildkit_connection::count_bytes()
+{
+    service_.metrics.received(connection_.bytes_in() - std::exchange(counted_in_, connection_.bytes_in()));
+    service_.metrics.sent(connection_.bytes_out() - std::exchange(counted_out_, connection_.bytes_out()));
+}
+
+http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream, http2::header_list headers, bool)
+{
+    auto c = std::make_shared<call>(*this, stream, std::move(headers));
+    if (c->method().kind == method::control_session) {
+        if (auto* handler = open_session(stream, c->headers())) {
+            return handler;
+        }
+    }
+    calls_.emplace(c.get(), c);
+    begin(c);
+    return &c->handler();
+}
+
+void buildkit_connection::begin(const std::shared_ptr<call>& c)
+{
+    switch (c->method().kind) {
+        case method::control_session:
+            c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
+            return;
+        case method::health_check:
+            c->answer(service_.shared.pool.workers->snapshot()->ready() ? serving : not_serving);
+            return;
+        default: break;
+    }
+    const flow f = flow_for(c->method().kind);
+    if (f == &flow_any) {
+        // The common case needs no coroutine.
+        if (auto ready = find_default_link()) {
+            c->relay_to(std::move(ready));
+            return;
+        }
+    }
+    c->set_flow(&tasks_.spawn("call", run_flow(f, c)));
+}
+
+http2::stream_handler* buildkit_connection::open_session(http2::stream_ref stream, http2::header_list headers)
+{
+    std::string uuid{headers.get(buildkit::session_id_header)};
+    if (uuid.empty()) {
+        return nullptr;
+    }
+    session::surroundings around{
+        executor_, links_, tasks_, service_.tunnel_options, [this, uuid] {
+            service_.shared.sessions.remove(uuid);
+            // It is at work further up the stack.
+            asio::post(executor_, [gone = std::move(sessions_[uuid])] {});
+            sessions_.erase(uuid);
+        }};
+    auto made = std::make_shared<session>(uuid, engine(), stream, std::move(headers), std::move(around));
+    if (!service_.shared.sessions.add(uuid, executor_, made)) {
+        return nullptr;
+    }
+    sessions_.emplace(std::move(uuid), made);
+    return made->start();
+}
+
+link_table::link_ptr buildkit_connection::find_default_link() const
+{
+    return default_worker_ ? links_.find(default_worker_) : nullptr;
+}
+
+asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link()
+{
+    auto& pool = *service_.shared.pool.workers;
+    balancer::pick_context context;
+    context.kind = balancer::build_kind::internal;
+    std::shared_ptr<balancer::worker> candidate = default_worker_;
+    for (;;) {
+        if (!candidate) {
+            const auto chosen = pool.pick_worker(context);
+            if (!chosen) {
+                co_return failure{errc::no_worker, failure_source::upstream, true, pool.explain_no_pick(context)};
+            }
+            candidate = chosen->worker();
+        }
+        result<link_table::link_ptr> found = co_await links_.get(candidate);
+        if (found) {
+            default_worker_ = candidate;
+            co_return found;
+        }
+        if (found.error().code == errc::canceled) {
+            co_return found;
+        }
+        context.excluded.push_back(std::move(candidate));
+        candidate = nullptr;
+    }
+}
+
+void buildkit_connection::forget(call& ended, const call::ending& how)
+{
+    service_.instruments.rpc_ended(ended.method().label, buildkit::name(how.code));
+    const auto found = calls_.find(&ended);
+    if (found != calls_.end()) {
+        asio::post(executor_, [gone = std::move(found->second)] {});
+        calls_.erase(found);
+    }
+}
+
+void buildkit_connection::on_error(const http2::connection_error& error)
+{
+    if (error.kind != "lost") {
+        service_.metrics.protocol_error(error.kind);
+        log::warn("connection closed for a protocol error",
+                  {{"listener", service_.metrics.name()}, {"kind", error.kind}, {"error", error.detail}});
+    }
+}
+
+asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
+{
+    buildkit_connection connection{service, on, std::move(downstream)};
+    co_await connection.run();
+}
+
+}  // namespace buildkit_lb::proxy

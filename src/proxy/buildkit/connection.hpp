@@ -1,0 +1,70 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "core/task_group.hpp"
+#include "http2/connection.hpp"
+#include "proxy/buildkit/call.hpp"
+#include "proxy/buildkit/link.hpp"
+#include "proxy/buildkit/service.hpp"
+#include "proxy/buildkit/session.hpp"
+#include "proxy/data_thread.hpp"
+
+namespace buildkit_lb::proxy {
+
+/// One connection of a `protocol: buildkit` listener: a client's calls and sessions, and the links to the workers they
+/// need. Lives on one data thread.
+class buildkit_connection final : public http2::engine_handler, public idle_watched {
+public:
+    buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream);
+    ~buildkit_connection() override;
+
+    /// Serves the connection until it has ended and everything it started is gone.
+    boost::asio::awaitable<void> run();
+
+    void check_idle(time_point now) override;
+
+    // ---- For calls and their flows ----
+
+    buildkit_service& service() { return service_; }
+    boost::asio::any_io_executor executor() { return executor_; }
+    http2::engine& engine() { return connection_.engine(); }
+    link_table& links() { return links_; }
+
+    /// The link for calls that any worker can answer: to the same worker for the whole connection, as long as it lives.
+    boost::asio::awaitable<result<link_table::link_ptr>> default_link();
+    /// The same, if it can be had at once.
+    link_table::link_ptr find_default_link() const;
+
+    /// `ended` has ended: it is dropped once nothing else refers to it.
+    void forget(call& ended, const call::ending& how);
+
+private:
+    http2::stream_handler* on_request(http2::stream_ref stream, http2::header_list headers, bool end_stream) override;
+    void on_error(const http2::connection_error& error) override;
+
+    http2::stream_handler* open_session(http2::stream_ref stream, http2::header_list headers);
+    void begin(const std::shared_ptr<call>& c);
+
+    buildkit_service& service_;
+    boost::asio::any_io_executor executor_;
+    task_group tasks_;
+    link_table links_;
+    std::shared_ptr<balancer::worker> default_worker_;
+    std::unordered_map<const call*, std::shared_ptr<call>> calls_;
+    std::unordered_map<std::string, std::shared_ptr<session>> sessions_;
+    http2::connection connection_;
+    std::uint64_t counted_in_ = 0;
+    std::uint64_t counted_out_ = 0;
+
+    void count_bytes();
+};
+
+/// What a `protocol: buildkit` listener does with a connection.
+boost::asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on,
+                                                     stream_socket downstream);
+
+}  // namespace buildkit_lb::proxy

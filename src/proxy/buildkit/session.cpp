@@ -1,0 +1,159 @@
+#include "proxy/buildkit/session.hpp"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "core/log.hpp"
+#include "proxy/buildkit/attachment.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+
+namespace {
+
+// The client's health is checked through the tunnel, and a check that waits behind file transfers kills the build.
+constexpr std::string_view health_check_path = "/grpc.health.v1.Health/Check";
+
+}  // namespace
+
+session::session(std::string uuid, http2::engine& downstream, http2::stream_ref stream, http2::header_list headers,
+                 surroundings around)
+    : uuid_{std::move(uuid)},
+      headers_{std::move(headers)},
+      around_{std::move(around)},
+      downstream_{downstream},
+      stream_{stream},
+      client_{std::make_unique<http2::engine>(http2::role::client, around_.tunnel_options, *this)}
+{
+}
+
+session::~session()
+{
+    if (tunnel_) {
+        tunnel_->detach();
+    }
+    for (auto& [w, a] : attachments_) {
+        a->detach();
+    }
+}
+
+http2::stream_handler* session::start()
+{
+    tunnel::events on;
+    on.on_end = [this] { schedule_end(); };
+    on.on_closed = [this] {
+        schedule_end();
+        around_.on_ended();
+    };
+    tunnel_ = std::make_shared<tunnel>(around_.executor, downstream_, *client_, std::move(on));
+    tunnel_->set_stream(stream_);
+    downstream_.submit_response(stream_, {{":status", "200"}, {"content-type", "application/grpc"}}, false);
+    tunnel_->schedule_flush();
+    return tunnel_.get();
+}
+
+void session::on_output_ready()
+{
+    if (tunnel_) {
+        tunnel_->schedule_flush();
+    }
+}
+
+void session::attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done)
+{
+    if (ended_) {
+        done(false);
+        return;
+    }
+    const auto opening = opening_.find(where.get());
+    if (opening != opening_.end()) {
+        opening->second.push_back(std::move(done));
+    } else if (attachments_.contains(where.get())) {
+        done(true);
+    } else {
+        opening_[where.get()].push_back(std::move(done));
+        around_.tasks.spawn("attach session", open(where));
+    }
+}
+
+asio::awaitable<void> session::open(std::shared_ptr<balancer::worker> where)
+{
+    const auto self = shared_from_this();
+    result<link_table::link_ptr> found = co_await around_.links.get(where);
+    if (!found || ended_) {
+        tell_opened(*where, false);
+        co_return;
+    }
+    auto made = std::make_shared<attachment>(*this, *found);
+    attachments_[where.get()] = made;
+    made->start([this, where](bool attached) { tell_opened(*where, attached); });
+}
+
+void session::tell_opened(const balancer::worker& where, bool attached)
+{
+    const auto found = opening_.find(&where);
+    if (found == opening_.end()) {
+        return;
+    }
+    const auto waiting = std::move(found->second);
+    opening_.erase(found);
+    for (const auto& done : waiting) {
+        done(attached);
+    }
+}
+
+http2::stream_handler* session::relay(std::shared_ptr<attachment> from, http2::engine& engine,
+                                      http2::stream_ref stream, const http2::header_list& headers)
+{
+    const bool urgent = headers.get(":path") == health_check_path;
+    relayed r;
+    r.keep = std::move(from);
+    r.relay = std::make_unique<http2::stream_relay>(engine, stream, *client_, *this);
+    http2::stream_relay& relay = *r.relay;
+    relays_.emplace(&relay, std::move(r));
+    relay.start(headers, {}, urgent);
+    return &relay.downstream_handler();
+}
+
+void session::detached(const balancer::worker& from)
+{
+    tell_opened(from, false);
+    // Its engine may be at work further up the stack.
+    asio::post(around_.executor, [gone = std::move(attachments_[&from])] {});
+    attachments_.erase(&from);
+}
+
+void session::schedule_end()
+{
+    // What brings the end comes from inside an engine's event, and ending takes calls that are not allowed there.
+    asio::post(around_.executor, [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) {
+            self->end();
+        }
+    });
+}
+
+void session::end()
+{
+    if (std::exchange(ended_, true)) {
+        return;
+    }
+    log::debug("session ended", {{"session", uuid_}, {"workers", attachments_.size()}});
+    // At once: the client waits for this, and would for ever with a session that several builds share.
+    downstream_.submit_trailers(stream_, {{"grpc-status", "0"}});
+    client_->connection_lost("the client ended the session");
+    while (!opening_.empty()) {
+        const auto waiting = std::move(opening_.begin()->second);
+        opening_.erase(opening_.begin());
+        for (const auto& done : waiting) {
+            done(false);
+        }
+    }
+    const auto attached = attachments_;
+    for (const auto& [w, a] : attached) {
+        a->end();
+    }
+}
+
+}  // namespace buildkit_lb::proxy

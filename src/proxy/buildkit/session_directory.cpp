@@ -1,0 +1,95 @@
+#include "proxy/buildkit/session_directory.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include "buildkit/session_scan.hpp"
+
+namespace buildkit_lb::proxy {
+
+void session_directory::ask(const entry& whom, std::shared_ptr<balancer::worker> where, attach_done done)
+{
+    boost::asio::post(whom.executor, [weak = whom.host, where = std::move(where), done = std::move(done)] {
+        if (const auto host = weak.lock()) {
+            host->attach(where, done);
+        } else {
+            done(false);
+        }
+    });
+}
+
+bool session_directory::add(const std::string& uuid, boost::asio::any_io_executor executor,
+                            std::weak_ptr<session_host> host)
+{
+    const std::lock_guard lock{mutex_};
+    const auto [at, is_new] = sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host)});
+    if (!is_new) {
+        return false;
+    }
+    ++lengths_[uuid.size()];
+    for (auto it = waiting_.begin(); it != waiting_.end();) {
+        if (it->uuid == uuid) {
+            ask(at->second, std::move(it->where), std::move(it->done));
+            it = waiting_.erase(it);
+        } else {
+            ++it;
+        }
+    }
+    return true;
+}
+
+void session_directory::remove(const std::string& uuid)
+{
+    const std::lock_guard lock{mutex_};
+    if (sessions_.erase(uuid) != 0) {
+        const auto length = lengths_.find(uuid.size());
+        if (--length->second == 0) {
+            lengths_.erase(length);
+        }
+    }
+}
+
+void session_directory::attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
+                               attach_done done)
+{
+    const std::lock_guard lock{mutex_};
+    const auto found = sessions_.find(uuid);
+    if (found != sessions_.end()) {
+        ask(found->second, where, std::move(done));
+    } else {
+        waiting_.push_back({uuid, where, now + wait_time, std::move(done)});
+    }
+}
+
+void session_directory::expire(time_point now)
+{
+    std::vector<attach_done> given_up;
+    {
+        const std::lock_guard lock{mutex_};
+        while (!waiting_.empty() && waiting_.front().deadline <= now) {
+            given_up.push_back(std::move(waiting_.front().done));
+            waiting_.pop_front();
+        }
+    }
+    for (const auto& done : given_up) {
+        done(false);
+    }
+}
+
+std::vector<std::string> session_directory::find_in(std::string_view bytes) const
+{
+    const std::lock_guard lock{mutex_};
+    std::vector<std::size_t> lengths;
+    for (const auto& [length, count] : lengths_) {
+        lengths.push_back(length);
+    }
+    return buildkit::find_sessions(bytes, lengths,
+                                   [this](std::string_view id) { return sessions_.contains(std::string{id}); });
+}
+
+std::size_t session_directory::size() const
+{
+    const std::lock_guard lock{mutex_};
+    return sessions_.size();
+}
+
+}  // namespace buildkit_lb::proxy

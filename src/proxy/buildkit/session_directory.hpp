@@ -1,0 +1,75 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "balancer/worker.hpp"
+#include "core/types.hpp"
+
+namespace buildkit_lb::proxy {
+
+/// Something that can offer its session to a worker. Lives on one data thread.
+class session_host {
+public:
+    virtual ~session_host() = default;
+
+    /// Offers the session to `where`, if it was not already; `done` is called on this thread once the worker has it
+    /// (true) or can't get it (false). On the host's thread.
+    virtual void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done) = 0;
+};
+
+/// Finds a session by its uuid, whichever thread it lives on. Every member may be called from any thread.
+class session_directory {
+public:
+    using attach_done = std::function<void(bool)>;
+
+    /// A session that does not come is waited for as long as a worker does.
+    static constexpr duration wait_time = std::chrono::seconds{5};
+
+    /// Enters a session; `host` lives on the thread of `executor`. False when that uuid is taken.
+    bool add(const std::string& uuid, boost::asio::any_io_executor executor, std::weak_ptr<session_host> host);
+    void remove(const std::string& uuid);
+
+    /// Offers the session to a worker. Waits up to wait_time for a session that is not here yet. `done` is called on
+    /// some thread, exactly once: false when the session does not come, ends, or the worker can't be reached.
+    void attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
+                attach_done done);
+
+    /// Gives up the waits that have lasted too long. Call it every second or so.
+    void expire(time_point now);
+
+    /// The known sessions that are named anywhere in `bytes`.
+    std::vector<std::string> find_in(std::string_view bytes) const;
+
+    std::size_t size() const;
+
+private:
+    struct entry {
+        boost::asio::any_io_executor executor;
+        std::weak_ptr<session_host> host;
+    };
+    struct waiting {
+        std::string uuid;
+        std::shared_ptr<balancer::worker> where;
+        time_point deadline;
+        attach_done done;
+    };
+
+    static void ask(const entry& whom, std::shared_ptr<balancer::worker> where, attach_done done);
+
+    mutable std::mutex mutex_;
+    std::unordered_map<std::string, entry> sessions_;
+    std::map<std::size_t, std::size_t> lengths_;  // how many known uuids have that length
+    std::list<waiting> waiting_;                  // in order of deadline
+};
+
+}  // namespace buildkit_lb::proxy
