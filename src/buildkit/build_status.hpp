@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -8,11 +7,10 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "buildkit/wire_time.hpp"
 #include "core/failure.hpp"
 
 namespace buildkit_lb::buildkit {
-
-using wall_time = std::chrono::system_clock::time_point;
 
 /// What the Status stream of a build told so far.
 struct status_totals {
@@ -58,10 +56,12 @@ private:
         bool completed = false;
         bool cached = false;
         bool failed = false;
+        bool is_open = false;
         std::string open;  // the serialized vertex while it is open
     };
 
     bool feed_vertex(std::string_view bytes);
+    void set_open(vertex& v, bool open, std::string_view bytes);
 
     std::size_t max_vertices_;
     std::unordered_map<std::string, vertex> vertices_;

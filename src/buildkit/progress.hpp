@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "buildkit/build_status.hpp"
+#include "buildkit/wire_time.hpp"
 
 namespace buildkit_lb::buildkit {
 

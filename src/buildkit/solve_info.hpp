@@ -33,8 +33,8 @@ struct solve_info {
     std::string frontend;  ///< empty when the client runs the frontend itself, as buildx and buildctl do
     attr_map attrs;        ///< FrontendAttrs within the bounds above
     bool attrs_left_out = false;
-    /// Every session the request names, each once: Session first, then SourcePolicySession, `local-sessionid:*`
-    /// attributes, and the sessions of source ops, in the order they were met.
+    /// Every session the request names, each once: Session first, then SourcePolicySession, those of
+    /// `local-sessionid:*` attributes and of source ops, in the order in which they were met.
     std::vector<std::string> sessions;
     std::vector<std::string> exporters;  ///< types, for example `image`
 
