@@ -1,0 +1,55 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/types.hpp"
+#include "http2/engine.hpp"
+#include "http2/transport.hpp"
+
+namespace buildkit_lb::http2 {
+
+/// Runs an engine over a socket. Owned by whoever accepted or connected the socket; everything happens on the
+/// socket's executor, which is single-threaded.
+///
+/// Use: construct, spawn run() into a task_group, destroy after run() has returned. Commands are given to engine()
+/// from anywhere on the thread; their bytes go out together at the end of the round of reading they were given in,
+/// or by a flush posted once.
+class connection final {
+public:
+    /// `socket` is connected. `handler` outlives the connection.
+    connection(boost::asio::generic::stream_protocol::socket socket, role as, const options& limits,
+               engine_handler& handler);
+    /// The same over TLS, or whatever else moves bytes.
+    connection(std::unique_ptr<byte_transport> transport, role as, const options& limits, engine_handler& handler);
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+    ~connection();
+
+    /// Reads and writes until the connection has ended: closed by either side, failed, finished, or cancelled (then
+    /// it ends without flushing). Every stream has been closed when it returns. No exceptions from I/O.
+    boost::asio::awaitable<void> run();
+
+    http2::engine& engine();
+
+    /// Ends the connection now; run() returns soon. Streams get on_reset and on_closed from inside run(), not here.
+    void close();
+    /// Sends GOAWAY, lets open streams end, flushes, closes. close() cuts it short.
+    void close_gracefully();
+
+    bool closed() const;
+    /// When a byte last moved, either way.
+    time_point idle_since() const;
+    std::uint64_t bytes_in() const;
+    std::uint64_t bytes_out() const;
+
+private:
+    class impl;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace buildkit_lb::http2
