@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,27 +46,32 @@ class RunningBuild:
         with open(self._log, "wb") as out:
             self.popen = subprocess.Popen([str(a) for a in argv], env=env, stdin=subprocess.DEVNULL, stdout=out,
                                           stderr=out)
+        self._ended = None
+        self._watch = threading.Thread(target=self._await_end, daemon=True)
+        self._watch.start()
+
+    def _await_end(self):
+        self.popen.wait()
+        self._ended = time.monotonic()
 
     def output(self):
         return self._log.read_text(errors="replace")
 
     def running(self):
-        return self.popen.poll() is None
+        return self._watch.is_alive()
 
     def interrupt(self):
         """Ctrl-C."""
         self.popen.send_signal(signal.SIGINT)
 
     def wait(self, timeout=120):
-        try:
-            code = self.popen.wait(timeout)
-        except subprocess.TimeoutExpired:
+        self._watch.join(timeout)
+        if self._watch.is_alive():
             self.popen.kill()
-            self.popen.wait()
-            raise AssertionError(f"{self.client} build {self.name} did not end in {timeout} s:\n{self.output()}") \
-                from None
-        return Build(self.name, self.client, code, self.output(), self._read_ref(), time.monotonic() - self._began,
-                     self.out)
+            self._watch.join()
+            raise AssertionError(f"{self.client} build {self.name} did not end in {timeout} s:\n{self.output()}")
+        return Build(self.name, self.client, self.popen.returncode, self.output(), self._read_ref(),
+                     self._ended - self._began, self.out)
 
 
 class Client:
