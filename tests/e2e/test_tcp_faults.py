@@ -46,25 +46,29 @@ def test_a_worker_killed_between_builds_costs_no_build_and_comes_back(stack, qui
 
 
 @pytest.mark.parametrize("program", ["buildctl", "buildx"])
-def test_a_worker_killed_while_building_fails_its_build_only(stack, patient, program):
-    w1, w2, w3 = workers = stack.workers("current", "current", "v0.13")
-    lb = stack.balancer([pool(workers, policy="least-active-builds")])
+def test_a_worker_killed_while_building_fails_its_builds_only(stack, patient, program):
+    workers = stack.workers("current", "current", "v0.13")
+    lb = stack.balancer([pool(workers)])
     client = stack.client(program)
     builds = [client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "12"})
-              for i in range(3)]
+              for i in range(6)]
     for i, build in enumerate(builds):
         wait_until(lambda b=build, n=i: f"step {n} is running" in b.output(), f"build {i} to run its step")
-    assert [len(running_builds(w)) for w in workers] == [1, 1, 1]
+    # buildx opens more than one connection for a build, so how many builds each worker has is not for us to say.
+    counts = {w: len(running_builds(w)) for w in workers}
+    victim = next(w for w in workers if counts[w])
+    others = [w for w in workers if w is not victim]
+    assert sum(counts.values()) == 6 > counts[victim], "all builds are on one worker: nothing to be seen here"
 
-    w2.kill()
+    victim.kill()
     ended = [b.wait(60) for b in builds]
 
-    failed, = [b for b in ended if not b.ok]
-    passed = [b for b in ended if b.ok]
-    # Not only when its step would have ended. (buildx waits 5 s for a Solve after its Status has failed.)
-    assert failed.seconds < 11, f"the failed build did not end when its worker did:\n{failed.output}"
-    assert sorted(where(b, [w1, w3])[0].name for b in passed) == ["w1", "w3"]
-    assert [failed_builds(w) for w in (w1, w3)] == [[], []]
+    failed = [b for b in ended if not b.ok]
+    assert len(failed) == counts[victim]
+    # Not only when their steps would have ended. (buildx waits 5 s for a Solve after its Status has failed.)
+    assert all(b.seconds < 11 for b in failed), [(b.seconds, b.output) for b in failed]
+    assert all(len(where(b, others)) == 1 for b in ended if b.ok)
+    assert [failed_builds(w) for w in others] == [[], []]
 
 
 def test_a_build_longer_than_many_probe_intervals_goes_on(stack, shared_workers, patient, unique):

@@ -64,11 +64,15 @@ class RunningBuild:
         """Ctrl-C."""
         self.popen.send_signal(signal.SIGINT)
 
+    def kill(self):
+        if self.running():
+            self.popen.kill()
+            self._watch.join()
+
     def wait(self, timeout=120):
         self._watch.join(timeout)
         if self._watch.is_alive():
-            self.popen.kill()
-            self._watch.join()
+            self.kill()
             raise AssertionError(f"{self.client} build {self.name} did not end in {timeout} s:\n{self.output()}")
         return Build(self.name, self.client, self.popen.returncode, self.output(), self._read_ref(),
                      self._ended - self._began, self.out)
@@ -83,7 +87,7 @@ class Client:
         self.version = version
         self.directory = directory
         self.name = self.program if version == "current" else f"{self.program} {version}"
-        self._builds = 0
+        self._builds = []
         directory.mkdir(parents=True, exist_ok=True)
         self.env = {
             **os.environ,
@@ -113,12 +117,21 @@ class Client:
 
     def start_build(self, address, context, name="build", args=None, target="", no_cache=False, extra=()):
         """`args` are build arguments; `extra` goes to the client's command line as it is."""
-        self._builds += 1
-        folder = self.directory / f"{self._builds}-{name}"
+        folder = self.directory / f"{len(self._builds) + 1}-{name}"
         folder.mkdir()
         argv, read_ref = self._command(address, context, folder, args or {}, target, no_cache)
-        return RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv, *extra], self.env,
-                            folder, read_ref)
+        self._builds.append(RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv, *extra],
+                                         self.env, folder, read_ref))
+        return self._builds[-1]
+
+    def remove(self):
+        """Ends the builds that still run."""
+        for build in self._builds:
+            build.kill()
+
+    def tail(self):
+        """The output of builds that still run."""
+        return "\n".join(f"== {b.name}\n{b.output()}" for b in self._builds if b.running())
 
     def _command(self, address, context, folder, args, target, no_cache):
         raise NotImplementedError

@@ -52,12 +52,14 @@ class Stack:
 
     def client(self, program="buildctl", version="current"):
         self._clients += 1
-        return CLIENTS[program](self.directory / f"client{self._clients}", version)
+        self._owned.append(CLIENTS[program](self.directory / f"client{self._clients}", version))
+        return self._owned[-1]
 
     def logs(self):
-        """(name, last lines of its log) of every daemon."""
+        """(name, last lines of its log) of all that runs."""
         for owned in self._owned:
-            yield getattr(owned, "name", "buildkit-lb"), owned.tail()
+            if text := owned.tail():
+                yield getattr(owned, "name", "buildkit-lb"), text
 
     def close(self):
         while self._owned:
