@@ -1,0 +1,31 @@
+# A thin front: the work is in CMake's presets and in scripts/.
+
+.PHONY: help demo test lint bench release clean
+
+help:
+	@echo "make demo     three real buildkitd and the balancer on this machine, real builds through it (KEEP=1: keep it running)"
+	@echo "make test     everything: unit and integration tests under sanitizers, then end to end with real programs"
+	@echo "make lint     formatting, clang-tidy, direction of includes, shellcheck"
+	@echo "make bench    compare with nginx and HAProxy"
+	@echo "make release  build/release/buildkit-lb"
+	@echo "make clean    remove build/"
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+lint:
+	@scripts/lint
+
+bench: release
+	@bench/compare
+
+release:
+	@scripts/setup
+	@cmake --preset release
+	@cmake --build --preset release
+
+clean:
+	rm -rf build

@@ -1,0 +1,101 @@
+"""Fixtures of the end-to-end tests. They need root, and Go modules or a cache that scripts/tools has filled:
+where those are missing every test is skipped, but in CI (CI=true) it fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import contexts, tools
+from harness.balancer import pool
+from harness.stack import Stack
+
+_open_stacks = []
+
+
+def _mounts():
+    return set(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+
+
+def _control_groups():
+    return set(Path("/sys/fs/cgroup").glob("*/buildkit-lb-*")) | set(Path("/sys/fs/cgroup").glob("buildkit-lb-*"))
+
+
+def _children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine():
+    """What the tests need is there, and they leave nothing behind."""
+    try:
+        tools.require_kernel()
+        for module in ("current", "v0.13-buildkit", "v0.13-buildx"):
+            tools.bin_directory(module)
+    except tools.Unavailable as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"in CI the end-to-end tests must run: {missing}")
+        pytest.skip(str(missing))
+    mounts, groups = _mounts(), _control_groups()
+    yield
+    assert _mounts() <= mounts, "mounts were left behind"
+    assert _control_groups() <= groups, "control groups were left behind"
+    assert not _children(), "processes were left behind"
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """An empty stack for tests that kill what they start."""
+    with Stack(tmp_path) as made:
+        _open_stacks.append(made)
+        yield made
+        _open_stacks.remove(made)
+
+
+@pytest.fixture(scope="session")
+def shared_stack(machine, tmp_path_factory):
+    with Stack(tmp_path_factory.mktemp("shared")) as made:
+        _open_stacks.append(made)
+        yield made
+        _open_stacks.remove(made)
+
+
+@pytest.fixture(scope="session")
+def shared_workers(shared_stack):
+    """Three workers, the second of the oldest version. Not to be harmed."""
+    return shared_stack.workers("current", "v0.13", "current")
+
+
+@pytest.fixture(scope="session")
+def shared_balancer(shared_stack, shared_workers):
+    """A TCP listener for all of them, and one for each version. Not to be harmed."""
+    return shared_stack.balancer([
+        pool(shared_workers, "all"),
+        pool([w for w in shared_workers if w.version == "current"], "current"),
+        pool([w for w in shared_workers if w.version == "v0.13"], "v0.13"),
+    ])
+
+
+@pytest.fixture(scope="session")
+def shared_nginx(shared_stack, shared_workers):
+    return shared_stack.nginx_stream(shared_workers)
+
+
+@pytest.fixture
+def quick(tmp_path):
+    return contexts.quick(tmp_path / "quick-context")
+
+
+@pytest.fixture
+def patient(tmp_path):
+    return contexts.patient(tmp_path / "patient-context")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for made in _open_stacks:
+            for name, text in made.logs():
+                report.sections.append((f"last lines of {name}", text))

@@ -1,0 +1,138 @@
+"""The program under test."""
+
+import copy
+import json
+import re
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+from . import tools
+from .process import Daemon, free_port, wait_until
+
+# Probes quick enough for tests that wait for them.
+HEALTH_CHECK = {"type": "tcp", "interval": "200ms", "timeout": "1s", "unhealthy_after": 2, "healthy_after": 1}
+
+
+def pool(workers, name="default", policy="round-robin", **settings):
+    """A pool of the configuration, of Worker objects."""
+    return {
+        "name": name,
+        "policy": policy,
+        "connect_timeout": "2s",
+        "workers": [{"name": w.name, "address": w.address} for w in workers],
+        "health_check": dict(HEALTH_CHECK),
+        **settings,
+    }
+
+
+class Balancer:
+    """buildkit-lb with one listener per pool, on ports of its own."""
+
+    def __init__(self, directory: Path, pools, protocol="tcp", listener=None, outlive=False, **settings):
+        """`pools` as made by pool(); `listener` is added to each listener, `settings` to the whole configuration."""
+        self.directory = directory
+        self.log = directory / "buildkit-lb.log"
+        self.config_file = directory / "lb.yaml"
+        self.admin_port = free_port()
+        self._ports = {p["name"]: free_port() for p in pools}
+        self._outlive = outlive
+        self._daemon = None
+        self.config = {
+            "listeners": [
+                {"name": f"to-{name}", "address": f"tcp://127.0.0.1:{port}", "protocol": protocol, "pool": name,
+                 **(listener or {})}
+                for name, port in self._ports.items()
+            ],
+            "pools": copy.deepcopy(pools),
+            "admin": {"address": f"tcp://127.0.0.1:{self.admin_port}"},
+            **settings,
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def start(self):
+        """Returns when every pool has a worker that can take builds."""
+        self.launch()
+        self._daemon.wait_ready(self.ready, "to be ready")
+        return self
+
+    def launch(self):
+        self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        self._daemon = Daemon("buildkit-lb", [tools.balancer_program(), "--config", self.config_file], self.log,
+                              outlive=self._outlive)
+
+    @property
+    def address(self):
+        """Where builds go: the endpoint of the first pool."""
+        return self.address_of(next(iter(self._ports)))
+
+    def address_of(self, pool_name):
+        return f"tcp://127.0.0.1:{self.port_of(pool_name)}"
+
+    @property
+    def port(self):
+        return self.port_of(next(iter(self._ports)))
+
+    def port_of(self, pool_name):
+        return self._ports[pool_name]
+
+    @property
+    def pid(self):
+        return self._daemon.pid
+
+    def running(self):
+        return self._daemon is not None and self._daemon.running()
+
+    def ready(self):
+        return self.get("/readyz")[0] == 200
+
+    def get(self, path):
+        """(status, body) of the admin server; status 0 when nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def workers(self):
+        """/api/v1/workers as it is."""
+        return json.loads(self.get("/api/v1/workers")[1])
+
+    def metric(self, name, **labels):
+        """The sum of all samples of `name` whose labels include `labels`; None when there is none."""
+        total = None
+        for line in self.get("/metrics")[1].splitlines():
+            match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)(?: \d+)?", line)
+            if not match or match[1] != name:
+                continue
+            found = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            if all(found.get(key) == value for key, value in labels.items()):
+                total = (total or 0) + float(match[3])
+        return total
+
+    def wait_metric(self, name, value, timeout=15.0, **labels):
+        wait_until(lambda: self.metric(name, **labels) == value, f"{name}{labels} to be {value}", timeout, 0.05)
+
+    def wait_worker_up(self, worker, up=True):
+        self.wait_metric("buildkit_lb_worker_up", 1 if up else 0, worker=worker.name)
+
+    def terminate(self):
+        """SIGTERM; does not wait."""
+        self._daemon.signal(signal.SIGTERM)
+
+    def wait(self, timeout=30):
+        """The exit code."""
+        return self._daemon.popen.wait(timeout)
+
+    def remove(self):
+        if self.running():
+            self.terminate()
+            self._daemon.stop(timeout=2)  # a second signal: now
+
+    def tail(self):
+        return self._daemon.tail() if self._daemon else ""

@@ -1,0 +1,187 @@
+"""Real build clients: buildctl and buildx, newest and v0.13."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import tools
+
+
+@dataclass
+class Build:
+    """How a build ended."""
+
+    name: str
+    client: str
+    code: int
+    output: str  # all that the client printed
+    ref: str  # "" when the client did not tell
+    seconds: float
+    out: Path  # the folder it wrote
+
+    @property
+    def ok(self):
+        return self.code == 0
+
+    def check(self):
+        assert self.ok, f"{self.client} build {self.name} ended with code {self.code}:\n{self.output}"
+        return self
+
+
+class RunningBuild:
+    """A build that has been started. `wait` for it; `output` may be read meanwhile."""
+
+    def __init__(self, name, client, argv, env, folder: Path, read_ref):
+        self.name = name
+        self.client = client
+        self.out = folder / "out"
+        self._log = folder / "client.log"
+        self._read_ref = read_ref
+        self._began = time.monotonic()
+        with open(self._log, "wb") as out:
+            self.popen = subprocess.Popen([str(a) for a in argv], env=env, stdin=subprocess.DEVNULL, stdout=out,
+                                          stderr=out)
+        self._ended = None
+        self._watch = threading.Thread(target=self._await_end, daemon=True)
+        self._watch.start()
+
+    def _await_end(self):
+        self.popen.wait()
+        self._ended = time.monotonic()
+
+    def output(self):
+        return self._log.read_text(errors="replace")
+
+    def running(self):
+        return self._watch.is_alive()
+
+    def interrupt(self):
+        """Ctrl-C."""
+        self.popen.send_signal(signal.SIGINT)
+
+    def kill(self):
+        if self.running():
+            self.popen.kill()
+            self._watch.join()
+
+    def wait(self, timeout=120):
+        self._watch.join(timeout)
+        if self._watch.is_alive():
+            self.kill()
+            raise AssertionError(f"{self.client} build {self.name} did not end in {timeout} s:\n{self.output()}")
+        return Build(self.name, self.client, self.popen.returncode, self.output(), self._read_ref(),
+                     self._ended - self._began, self.out)
+
+
+class Client:
+    """One build client that keeps its files (outputs, logs, builders) below `directory`."""
+
+    program = ""
+
+    def __init__(self, directory: Path, version="current"):
+        self.version = version
+        self.directory = directory
+        self.name = self.program if version == "current" else f"{self.program} {version}"
+        self._builds = []
+        directory.mkdir(parents=True, exist_ok=True)
+        self.env = {
+            **os.environ,
+            "HOME": str(directory),
+            "DOCKER_CONFIG": str(directory / "docker"),
+            "BUILDX_CONFIG": str(directory / "buildx"),
+            # Nothing of it may leave this machine, nor depend on who runs it.
+            "DO_NOT_TRACK": "1",
+            "BUILDX_NO_DEFAULT_LOAD": "1",
+            "NO_COLOR": "1",
+        }
+        for name in ("BUILDKIT_HOST", "BUILDX_BUILDER", "DOCKER_HOST", "DOCKER_CONTEXT"):
+            self.env.pop(name, None)
+
+    def run(self, *args, timeout=60, check=True):
+        """Runs the program with `args` and returns what subprocess.run does."""
+        argv = [str(tools.program(self.program, self.version)), *map(str, args)]
+        done = subprocess.run(argv, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+        if check:
+            assert done.returncode == 0, f"{' '.join(argv)}: code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def build(self, address, context, timeout=120, **options):
+        """Builds `context` through `address` and returns a Build, whether it went well or not."""
+        return self.start_build(address, context, **options).wait(timeout)
+
+    def start_build(self, address, context, name="build", args=None, target="", no_cache=False, extra=()):
+        """`args` are build arguments; `extra` goes to the client's command line as it is."""
+        folder = self.directory / f"{len(self._builds) + 1}-{name}"
+        folder.mkdir()
+        argv, read_ref = self._command(address, context, folder, args or {}, target, no_cache)
+        self._builds.append(RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv, *extra],
+                                         self.env, folder, read_ref))
+        return self._builds[-1]
+
+    def remove(self):
+        """Ends the builds that still run."""
+        for build in self._builds:
+            build.kill()
+
+    def tail(self):
+        """The output of builds that still run."""
+        return "\n".join(f"== {b.name}\n{b.output()}" for b in self._builds if b.running())
+
+    def _command(self, address, context, folder, args, target, no_cache):
+        raise NotImplementedError
+
+
+class Buildctl(Client):
+    program = "buildctl"
+
+    def _command(self, address, context, folder, args, target, no_cache):
+        argv = ["--addr", address, "build", "--progress", "plain", "--frontend", "dockerfile.v0",
+                "--local", f"context={context}", "--local", f"dockerfile={context}",
+                "--output", f"type=local,dest={folder / 'out'}", "--ref-file", folder / "ref"]
+        for key, value in args.items():
+            argv += ["--opt", f"build-arg:{key}={value}"]
+        if target:
+            argv += ["--opt", f"target={target}"]
+        if no_cache:
+            argv += ["--no-cache"]
+        return argv, lambda: _read(folder / "ref").strip()
+
+
+class Buildx(Client):
+    program = "buildx"
+
+    def builder(self, address):
+        """The name of a builder of driver `remote` for `address`, made when there is none."""
+        name = "lb-" + "".join(c if c.isalnum() else "-" for c in address)
+        if not (self.directory / "buildx/instances" / name).exists():
+            self.run("create", "--name", name, "--driver", "remote", address)
+        return name
+
+    def _command(self, address, context, folder, args, target, no_cache):
+        argv = ["build", "--builder", self.builder(address), "--progress", "plain",
+                "--output", f"type=local,dest={folder / 'out'}", "--metadata-file", folder / "metadata.json"]
+        for key, value in args.items():
+            argv += ["--build-arg", f"{key}={value}"]
+        if target:
+            argv += ["--target", target]
+        if no_cache:
+            argv += ["--no-cache"]
+
+        def read_ref():
+            text = _read(folder / "metadata.json")
+            return json.loads(text).get("buildx.build.ref", "").rpartition("/")[2] if text else ""
+
+        return [*argv, context], read_ref
+
+
+def _read(path: Path):
+    return path.read_text() if path.exists() else ""
+
+
+CLIENTS = {"buildctl": Buildctl, "buildx": Buildx}

@@ -1,0 +1,86 @@
+"""What people put in front of their workers today, with the settings they use, for comparisons side by side."""
+
+from pathlib import Path
+
+from .process import Daemon, accepts_connections, free_port
+
+_NGINX_STREAM = """\
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+worker_processes {threads};
+pid {directory}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 8192; }}
+stream {{
+    upstream buildkit {{
+{servers}
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_pass buildkit;
+        proxy_timeout 3600s;
+        proxy_connect_timeout 10s;
+    }}
+}}
+"""
+
+_HAPROXY_TCP = """\
+global
+    nbthread {threads}
+    maxconn 16384
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 3600s
+    timeout server 3600s
+listen buildkit
+    bind 127.0.0.1:{port}
+    balance roundrobin
+{servers}
+"""
+
+
+class Peer:
+    """A running nginx or HAProxy in front of `workers`."""
+
+    def __init__(self, directory: Path, name, argv):
+        self.directory = directory
+        self.name = name
+        self.port = free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self._argv = argv
+        self._daemon = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def start(self):
+        self._daemon = Daemon(self.name, self._argv, self.directory / f"{self.name}.log")
+        self._daemon.wait_ready(lambda: accepts_connections(self.port), "to accept connections")
+        return self
+
+    @property
+    def pid(self):
+        return self._daemon.pid
+
+    def remove(self):
+        if self._daemon:
+            self._daemon.stop(timeout=5)
+
+    def tail(self):
+        return self._daemon.tail() if self._daemon else ""
+
+
+def nginx_stream(directory: Path, workers, threads=1):
+    """The classic: an nginx `stream` block, round robin."""
+    config = directory / "nginx.conf"
+    peer = Peer(directory, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", directory])
+    servers = "\n".join(f"        server 127.0.0.1:{w.port};" for w in workers)
+    config.write_text(_NGINX_STREAM.format(threads=threads, directory=directory, port=peer.port, servers=servers))
+    return peer.start()
+
+
+def haproxy_tcp(directory: Path, workers, threads=1):
+    config = directory / "haproxy.cfg"
+    peer = Peer(directory, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", config])
+    servers = "\n".join(f"    server {w.name} 127.0.0.1:{w.port}" for w in workers)
+    config.write_text(_HAPROXY_TCP.format(threads=threads, port=peer.port, servers=servers))
+    return peer.start()

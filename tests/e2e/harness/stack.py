@@ -1,0 +1,72 @@
+"""Everything one test, or the demo, has started."""
+
+from pathlib import Path
+
+from . import peers
+from .balancer import Balancer
+from .clients import CLIENTS
+from .worker import Worker
+
+
+class Stack:
+    """Makes workers, balancers, clients and peers below `directory`, and takes them down, last first."""
+
+    def __init__(self, directory: Path, outlive=False):
+        self.directory = directory
+        self._outlive = outlive
+        self._owned = []
+        self._clients = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def workers(self, *versions, names=None, **settings):
+        """One worker per version named, called w1, w2, … (or `names`), all answering."""
+        names = names or [f"w{i + 1}" for i in range(len(versions))]
+        made = []
+        for name, version in zip(names, versions):
+            worker = Worker(name, self.directory / name, version, outlive=self._outlive, **settings)
+            self._owned.append(worker)
+            made.append(worker)
+            worker.launch()
+        for worker in made:
+            worker.wait_ready()
+        return made
+
+    def balancer(self, pools, start=True, **settings):
+        name = f"lb{sum(isinstance(o, Balancer) for o in self._owned) or ''}"
+        made = Balancer(self.directory / name, pools, outlive=self._outlive, **settings)
+        self._owned.append(made)
+        return made.start() if start else made
+
+    def nginx_stream(self, workers):
+        self._owned.append(peers.nginx_stream(self.directory / "nginx", workers))
+        return self._owned[-1]
+
+    def haproxy_tcp(self, workers):
+        self._owned.append(peers.haproxy_tcp(self.directory / "haproxy", workers))
+        return self._owned[-1]
+
+    def client(self, program="buildctl", version="current"):
+        self._clients += 1
+        self._owned.append(CLIENTS[program](self.directory / f"client{self._clients}", version))
+        return self._owned[-1]
+
+    def logs(self):
+        """(name, last lines of its log) of all that runs."""
+        for owned in self._owned:
+            if text := owned.tail():
+                yield getattr(owned, "name", "buildkit-lb"), text
+
+    def close(self):
+        while self._owned:
+            self._owned.pop().remove()
+
+
+def where(build, workers):
+    """The workers that ran `build`, by their own histories."""
+    assert build.ref, f"{build.client} did not tell the ref of build {build.name}:\n{build.output}"
+    return [w for w in workers if w.running() and build.ref in w.history()]

@@ -1,0 +1,173 @@
+"""A real buildkitd."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import tools
+from .process import Daemon, accepts_connections, free_port, wait_until
+
+_CONFIG = """\
+root = "{root}"
+[grpc]
+  address = ["tcp://127.0.0.1:{port}"]
+[worker.containerd]
+  enabled = false
+[worker.oci]
+  enabled = true
+  networkMode = "host"
+  defaultCgroupParent = "{cgroup}"
+  {platforms}
+[worker.oci.labels]
+  "buildkit-lb.test/name" = "{name}"
+"""
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """What a worker remembers of a build it ran."""
+
+    ref: str
+    seconds: float  # 0 while it runs
+    error: str  # empty: it went well
+    done: bool
+
+
+class Worker:
+    """One buildkitd in namespaces of its own, so that its death takes along all it had started and mounted.
+
+    `start` and `kill` can be repeated: the address and the cache stay. `stop` for good with `remove`.
+    """
+
+    def __init__(self, name, directory: Path, version="current", platforms=(), outlive=False):
+        self.name = name
+        self.version = version
+        self.port = free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.directory = directory
+        self.root = directory / "root"
+        self.log = directory / "buildkitd.log"
+        self.cgroup = f"buildkit-lb-{os.getpid()}-{self.port}"
+        self.config = directory / "buildkitd.toml"
+        self._outlive = outlive
+        self._daemon = None
+        self._pid = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(_CONFIG.format(
+            root=self.root, port=self.port, cgroup=self.cgroup, name=name,
+            platforms=f"platforms = {json.dumps(list(platforms))}" if platforms else ""))
+
+    def start(self):
+        """Returns when it answers."""
+        self.launch()
+        self.wait_ready()
+        return self
+
+    def launch(self):
+        tools.require_kernel()
+        scratch = self.directory / "tmp"
+        scratch.mkdir(exist_ok=True)
+        # A /run of its own: daemons on one host otherwise share /run/runc, and race for a socket in /run/buildkit.
+        script = 'mount -t tmpfs tmpfs /run && exec "$@"'
+        self._daemon = Daemon(
+            f"worker {self.name}",
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
+             tools.program("buildkitd", self.version), "--config", self.config],
+            self.log, env={**os.environ, "TMPDIR": str(scratch)}, outlive=self._outlive)
+        self._pid = None
+
+    def wait_ready(self):
+        self._daemon.wait_ready(lambda: accepts_connections(self.port) and self._answers(), "to answer", timeout=60)
+
+    def _answers(self):
+        return self.buildctl("debug", "workers", check=False).returncode == 0
+
+    @property
+    def pid(self):
+        """The pid of buildkitd itself (the Daemon's is that of unshare)."""
+        if self._pid is None:
+            children = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children")
+            self._pid = int(wait_until(lambda: children.read_text().split(), f"the child of {self._daemon.name}")[0])
+        return self._pid
+
+    @property
+    def supervisor_pid(self):
+        """The process whose death ends the worker and everything in it."""
+        return self._daemon.pid
+
+    def running(self):
+        return self._daemon is not None and self._daemon.running()
+
+    def kill(self):
+        """kill -9, as when a machine is lost."""
+        if self.running():
+            os.kill(self.pid, signal.SIGKILL)
+            self._daemon.popen.wait(20)
+
+    def terminate(self):
+        """SIGTERM; does not wait."""
+        if self.running():
+            os.kill(self.pid, signal.SIGTERM)
+
+    def pause(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self):
+        os.kill(self.pid, signal.SIGCONT)
+
+    def remove(self):
+        """Ends it and deletes all it kept but its log."""
+        if self.running():
+            self.resume()
+        self.kill()
+        remove_traces(self.directory, self.cgroup)
+
+    def buildctl(self, *args, check=True):
+        return subprocess.run([tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args],
+                              capture_output=True, text=True, timeout=60, check=check)
+
+    def history(self):
+        """ref -> BuildRecord of every build this worker knows, finished or running."""
+        done = self.buildctl("debug", "histories", "--format", "{{json .}}")
+        records = {}
+        for line in done.stdout.splitlines():
+            event = json.loads(line)
+            record = event.get("record") or event
+            records[record["Ref"]] = _read_record(record)
+        return records
+
+    def tail(self):
+        return self._daemon.tail() if self._daemon else ""
+
+
+def _read_record(record):
+    def seconds(stamp):
+        return stamp.get("seconds", 0) + stamp.get("nanos", 0) / 1e9 if stamp else 0
+
+    began, ended = seconds(record.get("CreatedAt")), seconds(record.get("CompletedAt"))
+    error = record.get("error") or {}
+    return BuildRecord(ref=record["Ref"], seconds=max(0.0, ended - began) if ended else 0.0,
+                       error=error.get("message", ""), done=bool(ended))
+
+
+def remove_traces(directory: Path, cgroup):
+    """Deletes what a dead worker leaves on the host: its files but the log, and its empty control groups."""
+    shutil.rmtree(directory / "root", ignore_errors=True)
+    shutil.rmtree(directory / "tmp", ignore_errors=True)
+    for top in [*Path("/sys/fs/cgroup").glob(f"*/{cgroup}"), Path(f"/sys/fs/cgroup/{cgroup}")]:
+        for folder, _, _ in os.walk(top, topdown=False):
+            wait_until(lambda f=folder: _rmdir(f), f"{folder} to be empty", timeout=10)
+
+
+def _rmdir(folder):
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
