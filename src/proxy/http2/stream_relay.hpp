@@ -10,11 +10,12 @@ namespace buildkit_lb::http2 {
 
 class stream_relay;
 
-/// What was received on a stream before it was handed to a relay, and has not been consumed.
+/// What was received on a stream before it was handed to a relay.
 struct held_input {
     std::vector<buffer_slice> data;
     std::optional<header_list> trailers;
-    bool ended = false;  ///< on_end has been seen
+    bool ended = false;        ///< on_end has been seen
+    std::size_t consumed = 0;  ///< bytes of `data` whose credit was given back already
 };
 
 /// Watches a stream_relay and may change what passes. Outlives the relay. Called from inside engine events, so the
@@ -26,6 +27,10 @@ public:
 
     /// The answer's headers, before they are passed on.
     virtual void on_response(stream_relay&, header_list& /*headers*/, bool /*end_stream*/) {}
+    /// The answer's headers have been passed on: the observer may send data of its own before the worker's.
+    virtual void on_response_passed(stream_relay&) {}
+    /// A piece of the answer's body, before it is passed on.
+    virtual void on_response_data(stream_relay&, const buffer_slice& /*data*/) {}
     /// The answer's trailers, before they are passed on.
     virtual void on_trailers(stream_relay&, header_list& /*trailers*/) {}
     /// The upstream stream was reset before its end. `pass_on`: so is the downstream stream, with the same code.
@@ -55,6 +60,9 @@ public:
 
     /// Sends the request upstream and what was received of its body so far, and takes over the downstream stream.
     void start(const header_list& headers, held_input held, bool urgent = false);
+
+    /// What handles the downstream stream from start() on: for engine_handler::on_request to return.
+    stream_handler& downstream_handler();
 
     engine& downstream() const;
     engine& upstream() const;
