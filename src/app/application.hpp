@@ -3,15 +3,16 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "admin/server.hpp"
 #include "balancer/pool.hpp"
 #include "config/config.hpp"
+#include "core/event.hpp"
 #include "core/task_group.hpp"
 #include "health/prober.hpp"
 #include "metrics/instruments.hpp"
+#include "proxy/buildkit/service.hpp"
 #include "proxy/data_thread.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/tcp/tcp_connection.hpp"
@@ -26,7 +27,7 @@ public:
     explicit application(const config::root& settings);
     ~application();
 
-    /// Runs until stopped by SIGTERM or SIGINT. Returns true when every connection ended by itself.
+    /// Runs until stopped by SIGTERM or SIGINT. True when every connection ended by itself.
     bool run();
 
 private:
@@ -34,12 +35,15 @@ private:
     struct service;
 
     void make_pools();
-    void make_listeners();
+    void make_listener(const config::listener& from);
     void make_admin();
     admin::readiness ready() const;
 
-    boost::asio::awaitable<void> handle_signals();
-    boost::asio::awaitable<void> stop();
+    boost::asio::awaitable<void> sweep();
+    boost::asio::awaitable<void> serve_until_stopped();
+    boost::asio::awaitable<void> wait_for_signal(int& signal);
+    boost::asio::awaitable<void> drain();
+    boost::asio::awaitable<void> stop_everything();
 
     const config::root settings_;
     boost::asio::io_context control_{1};
@@ -51,7 +55,7 @@ private:
     std::vector<std::unique_ptr<proxy::listener>> listeners_;
     std::unique_ptr<admin::server> admin_;
     bool stopping_ = false;
-    bool cut_short_ = false;
+    bool all_ended_ = true;
     task_group tasks_;
 };
 

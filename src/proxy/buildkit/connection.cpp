@@ -185,7 +185,8 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
 
 void buildkit_connection::forget(call& ended, const call::ending& how)
 {
-    service_.instruments.rpc_ended(ended.method().label, buildkit::name(how.code));
+    service_.instruments.rpc_ended(metrics::find_rpc_method(ended.headers().get(":path")),
+                                   static_cast<int>(how.code));
     const auto found = calls_.find(&ended);
     if (found != calls_.end()) {
         asio::post(executor_, [gone = std::move(found->second)] {});
@@ -198,7 +199,7 @@ void buildkit_connection::on_error(const http2::connection_error& error)
     if (error.kind != "lost") {
         service_.metrics.protocol_error(error.kind);
         log::warn("connection closed for a protocol error",
-                  {{"listener", service_.metrics.name()}, {"kind", error.kind}, {"error", error.detail}});
+                  {{"listener", service_.listener}, {"kind", error.kind}, {"error", error.detail}});
     }
 }
 

@@ -45,12 +45,13 @@ struct running_build {
     std::optional<balancer::pick> chosen;
 };
 
-std::string_view result_word(const call::ending& how)
+metrics::build_result result_of(const call::ending& how)
 {
     if (how.code == grpc_code::ok) {
-        return "ok";
+        return metrics::build_result::ok;
     }
-    return how.client_gone || how.code == grpc_code::cancelled ? "canceled" : "error";
+    return how.client_gone || how.code == grpc_code::cancelled ? metrics::build_result::canceled
+                                                               : metrics::build_result::error;
 }
 
 double seconds(duration d) { return std::chrono::duration<double>(d).count(); }
@@ -60,8 +61,8 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     const auto totals = r.totals();
     const std::string& pool = service.shared.pool.workers->name();
     if (!r.internal && !r.worker.empty()) {
-        service.instruments.build_ended(pool, r.worker, result_word(how), seconds(took));
-        service.instruments.build_steps(pool, r.worker, totals.cached, totals.executed);
+        service.instruments.build_ended(pool, r.worker, result_of(how), took);
+        service.instruments.steps_completed(pool, r.worker, totals.cached, totals.executed);
     }
     std::vector<log::field> line{{"ref", r.ref},
                                  {"pool", pool},
@@ -75,7 +76,7 @@ void report(buildkit_service& service, const build_record& r, const call::ending
                                  {"duration", fmt::format("{:.3f}s", seconds(took))},
                                  {"steps", totals.completed},
                                  {"cached", totals.cached},
-                                 {"result", result_word(how)},
+                                 {"result", metrics::to_string(result_of(how))},
                                  {"code", buildkit::name(how.code)}};
     if (!how.message.empty()) {
         line.emplace_back("error", how.message.substr(0, 512));

@@ -27,6 +27,7 @@ struct buildkit_pool {
 
 /// What every connection of one `protocol: buildkit` listener needs. Outlives them.
 struct buildkit_service {
+    std::string listener;  ///< its name
     buildkit_pool& shared;
     metrics::instruments& instruments;
     metrics::listener_metrics& metrics;

@@ -1,0 +1,36 @@
+#include "app/run.hpp"
+
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "app/application.hpp"
+#include "core/log.hpp"
+
+namespace buildkit_lb::app {
+namespace {
+
+/// As many descriptors as the process may have: each connection takes two or more.
+void raise_descriptor_limit()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+}  // namespace
+
+int run(const config::root& settings, const std::string& config_file)
+{
+    log::configure(settings.log.level, settings.log.format);
+    raise_descriptor_limit();
+    std::signal(SIGPIPE, SIG_IGN);
+    log::info("starting", {{"version", BUILDKIT_LB_VERSION}, {"config", config_file}});
+    application everything{settings};
+    constexpr int cut_connections = 3;
+    return everything.run() ? 0 : cut_connections;
+}
+
+}  // namespace buildkit_lb::app
