@@ -24,7 +24,7 @@ def buildkitd_toml():
 
 
 def gc_rules(workers_output):
-    return [dict(re.findall(r"(\w[\w ]*):\s+(.*)", rule)) for rule in workers_output.split("GC Policy rule#")[1:]]
+    return [dict(re.findall(r"(\w[\w ]*):[ \t]+(.*)", rule)) for rule in workers_output.split("GC Policy rule#")[1:]]
 
 
 @pytest.mark.parametrize("version", ["current", "v0.13"])
