@@ -43,7 +43,9 @@ class Worker:
     `start` and `kill` can be repeated: the address and the cache stay. `stop` for good with `remove`.
     """
 
-    def __init__(self, name, directory: Path, version="current", platforms=(), outlive=False):
+    def __init__(self, name, directory: Path, version="current", platforms=(), config="", outlive=False):
+        """`config`: a text to use as buildkitd.toml in place of the harness's own; where it keeps its files and
+        listens is still ours to say."""
         self.name = name
         self.version = version
         self.port = free_port()
@@ -57,7 +59,7 @@ class Worker:
         self._daemon = None
         self._pid = None
         directory.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(_CONFIG.format(
+        self.config.write_text(config.replace("{cgroup}", self.cgroup) if config else _CONFIG.format(
             root=self.root, port=self.port, cgroup=self.cgroup, name=name,
             platforms=f"platforms = {json.dumps(list(platforms))}" if platforms else ""))
 
@@ -76,7 +78,8 @@ class Worker:
         self._daemon = Daemon(
             f"worker {self.name}",
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
-             tools.program("buildkitd", self.version), "--config", self.config],
+             tools.program("buildkitd", self.version), "--config", self.config,
+             "--root", self.root, "--addr", self.address, "--oci-worker-net", "host"],
             self.log, env={**os.environ, "TMPDIR": str(scratch)}, outlive=self._outlive)
         self._pid = None
 
