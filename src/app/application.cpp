@@ -146,9 +146,8 @@ admin::readiness application::ready() const
         now.reasons.emplace_back("stopping");
     }
     for (const auto& from : settings_.listeners) {
-        const auto found = std::find_if(pools_.begin(), pools_.end(), [&](const auto& p) {
-            return p->upstream.workers->name() == from.pool;
-        });
+        const auto found = std::find_if(pools_.begin(), pools_.end(),
+                                        [&](const auto& p) { return p->upstream.workers->name() == from.pool; });
         if (!(*found)->upstream.workers->snapshot()->ready()) {
             now.reasons.push_back("listener " + from.name + ": no worker of pool " + from.pool + " is up");
         }

@@ -1,8 +1,7 @@
 #include "app/run.hpp"
 
-#include <sys/resource.h>
-
 #include <csignal>
+#include <sys/resource.h>
 
 #include "app/application.hpp"
 #include "core/log.hpp"

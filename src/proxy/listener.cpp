@@ -8,7 +8,6 @@
 #include <cstring>
 #include <stdexcept>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -33,34 +32,6 @@ constexpr int accepts_per_turn = 64;
 bool out_of_resources(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-/// A socket file that a process left behind when it was killed. One that is being listened on is left alone, and
-/// binding fails with "address in use".
-void remove_stale_socket(const std::string& path)
-{
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return;
-    }
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 && errno == ECONNREFUSED) {
-        ::unlink(path.c_str());
-    }
-    ::close(fd);
-}
-
-std::string remedy_for(const boost::system::error_code& error)
-{
-    if (error == asio::error::address_in_use) {
-        return "; another program listens there: stop it or choose another address";
-    }
-    if (error == asio::error::access_denied) {
-        return "; a port below 1024 or this path needs more rights";
-    }
-    return {};
 }
 
 }  // namespace
@@ -94,38 +65,9 @@ listener::listener(asio::any_io_executor control, listener_settings settings, da
       threads_{threads},
       metrics_{instruments.for_listener(settings_.name)},
       handler_{std::move(handler)},
-      acceptor_{control},
+      acceptor_{listen_on(control, settings_.address, backlog)},
       tasks_{control}
 {
-    const auto fail = [this](const std::string& why) {
-        throw std::runtime_error("listener " + settings_.name + " can't listen on " + settings_.address.to_string() +
-                                 ": " + why);
-    };
-    const auto addresses = resolve_blocking(settings_.address);
-    if (!addresses) {
-        fail(addresses.error().detail);
-    }
-    if (settings_.address.type == endpoint::kind::unix_socket) {
-        remove_stale_socket(settings_.address.path);
-    }
-    const auto& address = addresses->front();
-    boost::system::error_code error;
-    acceptor_.open(address.protocol(), error);
-    if (!error) {
-        acceptor_.set_option(asio::socket_base::reuse_address{true}, error);
-    }
-    if (!error) {
-        acceptor_.bind(address, error);
-    }
-    if (!error) {
-        acceptor_.listen(backlog, error);
-    }
-    if (!error) {
-        acceptor_.native_non_blocking(true, error);
-    }
-    if (error) {
-        fail(error.message() + remedy_for(error));
-    }
 }
 
 listener::~listener()
@@ -140,13 +82,7 @@ void listener::start()
 
 void listener::close()
 {
-    if (acceptor_.is_open()) {
-        boost::system::error_code ignored;
-        acceptor_.close(ignored);
-        if (settings_.address.type == endpoint::kind::unix_socket) {
-            ::unlink(settings_.address.path.c_str());
-        }
-    }
+    stop_listening(acceptor_, settings_.address);
 }
 
 std::string listener::local_address() const

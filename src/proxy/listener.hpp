@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "core/endpoint.hpp"
+#include "core/listening.hpp"
 #include "core/socket.hpp"
 #include "core/task_group.hpp"
 #include "metrics/instruments.hpp"
@@ -64,7 +64,7 @@ private:
     data_plane& threads_;
     metrics::listener_metrics& metrics_;
     connection_handler handler_;
-    boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol> acceptor_;
+    stream_acceptor acceptor_;
     std::atomic<std::uint32_t> connections_{0};
     bool paused_ = false;
     task_group tasks_;

@@ -61,7 +61,10 @@ call::call(buildkit_connection& on, http2::stream_ref stream, http2::header_list
 
 call::~call() = default;
 
-http2::engine& call::engine() { return connection_.engine(); }
+http2::engine& call::engine()
+{
+    return connection_.engine();
+}
 
 asio::awaitable<std::optional<std::string>> call::first_message()
 {
@@ -181,7 +184,10 @@ void call::on_data(http2::stream_ref stream, buffer_slice data)
     progress_.set();
 }
 
-void call::on_trailers(http2::stream_ref, http2::header_list trailers) { held_.trailers = std::move(trailers); }
+void call::on_trailers(http2::stream_ref, http2::header_list trailers)
+{
+    held_.trailers = std::move(trailers);
+}
 
 void call::on_end(http2::stream_ref)
 {
@@ -189,7 +195,10 @@ void call::on_end(http2::stream_ref)
     progress_.set();
 }
 
-void call::on_reset(http2::stream_ref, const http2::reset_info&) { ending_.client_gone = stage_ == stage::held; }
+void call::on_reset(http2::stream_ref, const http2::reset_info&)
+{
+    ending_.client_gone = stage_ == stage::held;
+}
 
 void call::on_closed(http2::stream_ref)
 {
@@ -226,7 +235,10 @@ void call::on_response_data(http2::stream_relay&, const buffer_slice& data)
     }
 }
 
-void call::on_trailers(http2::stream_relay&, http2::header_list& trailers) { note_status(trailers); }
+void call::on_trailers(http2::stream_relay&, http2::header_list& trailers)
+{
+    note_status(trailers);
+}
 
 void call::note_status(const http2::header_list& fields)
 {
@@ -279,7 +291,10 @@ void call::on_downstream_reset(http2::stream_relay&, const http2::reset_info&)
     ending_.code = grpc_code::cancelled;
 }
 
-void call::on_relay_closed(http2::stream_relay&) { finish(); }
+void call::on_relay_closed(http2::stream_relay&)
+{
+    finish();
+}
 
 void call::finish()
 {

@@ -136,13 +136,12 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{
-        executor_, links_, tasks_, service_.tunnel_options, [this, uuid] {
-            service_.shared.sessions.remove(uuid);
-            // It is at work further up the stack.
-            asio::post(executor_, [gone = std::move(sessions_[uuid])] {});
-            sessions_.erase(uuid);
-        }};
+    session::surroundings around{executor_, links_, tasks_, service_.tunnel_options, [this, uuid] {
+                                     service_.shared.sessions.remove(uuid);
+                                     // It is at work further up the stack.
+                                     asio::post(executor_, [gone = std::move(sessions_[uuid])] {});
+                                     sessions_.erase(uuid);
+                                 }};
     auto made = std::make_shared<session>(uuid, engine(), stream, std::move(headers), std::move(around));
     if (!service_.shared.sessions.add(uuid, executor_, made)) {
         return nullptr;
@@ -185,8 +184,7 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
 
 void buildkit_connection::forget(call& ended, const call::ending& how)
 {
-    service_.instruments.rpc_ended(metrics::find_rpc_method(ended.headers().get(":path")),
-                                   static_cast<int>(how.code));
+    service_.instruments.rpc_ended(metrics::find_rpc_method(ended.headers().get(":path")), static_cast<int>(how.code));
     const auto found = calls_.find(&ended);
     if (found != calls_.end()) {
         asio::post(executor_, [gone = std::move(found->second)] {});

@@ -54,7 +54,10 @@ metrics::build_result result_of(const call::ending& how)
                                                                : metrics::build_result::error;
 }
 
-double seconds(duration d) { return std::chrono::duration<double>(d).count(); }
+double seconds(duration d)
+{
+    return std::chrono::duration<double>(d).count();
+}
 
 void report(buildkit_service& service, const build_record& r, const call::ending& how, duration took)
 {
@@ -115,8 +118,8 @@ asio::awaitable<link_table::link_ptr> place(call_ptr c, running_build& build, co
             build.chosen = pool.pick_worker(context);
         }
         if (!build.chosen) {
-            why = failure{errc::no_worker, failure_source::upstream, true, "buildkit-lb: " +
-                          pool.explain_no_pick(context)};
+            why = failure{errc::no_worker, failure_source::upstream, true,
+                          "buildkit-lb: " + pool.explain_no_pick(context)};
             co_return nullptr;
         }
         const auto where = build.chosen->worker();

@@ -103,8 +103,8 @@ void session::tell_opened(const balancer::worker& where, bool attached)
     }
 }
 
-http2::stream_handler* session::relay(std::shared_ptr<attachment> from, http2::engine& engine,
-                                      http2::stream_ref stream, const http2::header_list& headers)
+http2::stream_handler* session::relay(std::shared_ptr<attachment> from, http2::engine& engine, http2::stream_ref stream,
+                                      const http2::header_list& headers)
 {
     const bool urgent = headers.get(":path") == health_check_path;
     relayed r;

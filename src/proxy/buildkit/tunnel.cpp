@@ -74,7 +74,10 @@ void tunnel::on_data(http2::stream_ref stream, buffer_slice data)
     }
 }
 
-void tunnel::on_end(http2::stream_ref) { end(); }
+void tunnel::on_end(http2::stream_ref)
+{
+    end();
+}
 
 void tunnel::end()
 {

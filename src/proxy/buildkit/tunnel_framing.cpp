@@ -86,16 +86,25 @@ bool tunnel_reader::start_field(std::uint64_t tag)
     field_is_data_ = tag == data_field_tag;
     switch (tag & 7U) {
         case 0: state_ = expecting::varint; break;
-        case 1: field_left_ = 8; state_ = expecting::skipped; break;
+        case 1:
+            field_left_ = 8;
+            state_ = expecting::skipped;
+            break;
         case 2: state_ = expecting::length; break;
-        case 5: field_left_ = 4; state_ = expecting::skipped; break;
+        case 5:
+            field_left_ = 4;
+            state_ = expecting::skipped;
+            break;
         default: return false;
     }
     // A field that has no room left in its message.
     return message_left_ > 0 && (state_ != expecting::skipped || field_left_ <= message_left_);
 }
 
-void tunnel_reader::field_done() { state_ = message_left_ == 0 ? expecting::header : expecting::tag; }
+void tunnel_reader::field_done()
+{
+    state_ = message_left_ == 0 ? expecting::header : expecting::tag;
+}
 
 buffer_slice tunnel_message_head(std::size_t count)
 {
