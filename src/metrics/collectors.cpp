@@ -1,0 +1,192 @@
+#include "metrics/collectors.hpp"
+
+#include <dirent.h>
+#include <fstream>
+#include <optional>
+#include <prometheus/metric_family.h>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <utility>
+
+namespace buildkit_lb::metrics {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+MetricFamily gauge_family(const char* name, const char* help)
+{
+    MetricFamily family;
+    family.name = name;
+    family.help = help;
+    family.type = MetricType::Gauge;
+    return family;
+}
+
+class pool_collector : public prometheus::Collectable {
+public:
+    explicit pool_collector(std::vector<std::shared_ptr<const balancer::pool>> pools) : pools_{std::move(pools)} {}
+
+    std::vector<MetricFamily> Collect() const override
+    {
+        auto up =
+            gauge_family("buildkit_lb_worker_up",
+                         "0 when the worker is down; 1 otherwise, also before its first health check or without.");
+        auto draining = gauge_family("buildkit_lb_worker_draining", "1 when an operator wants no new builds on it.");
+        auto active = gauge_family("buildkit_lb_worker_active_builds",
+                                   "Builds (protocol tcp: connections) on the worker that have not ended.");
+        for (const auto& pool : pools_) {
+            const auto snapshot = pool->snapshot();
+            for (const auto& view : snapshot->workers) {
+                ClientMetric metric;
+                metric.label = {{"pool", pool->name()}, {"worker", view.worker->name()}};
+                metric.gauge.value = view.health == balancer::worker_health::down ? 0 : 1;
+                up.metric.push_back(metric);
+                metric.gauge.value = view.draining ? 1 : 0;
+                draining.metric.push_back(metric);
+                metric.gauge.value = view.worker->active_builds();
+                active.metric.push_back(metric);
+            }
+        }
+        std::vector<MetricFamily> out;
+        for (auto* family : {&up, &draining, &active}) {
+            if (!family->metric.empty()) {
+                out.push_back(std::move(*family));
+            }
+        }
+        return out;
+    }
+
+private:
+    const std::vector<std::shared_ptr<const balancer::pool>> pools_;
+};
+
+std::optional<double> cpu_seconds()
+{
+    rusage usage{};
+    if (::getrusage(RUSAGE_SELF, &usage) != 0) {
+        return std::nullopt;
+    }
+    const auto seconds = [](const timeval& t) {
+        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// Virtual and resident size in bytes.
+std::optional<std::pair<double, double>> memory_sizes()
+{
+    std::ifstream file{"/proc/self/statm"};
+    double virtual_pages = 0;
+    double resident_pages = 0;
+    if (!(file >> virtual_pages >> resident_pages)) {
+        return std::nullopt;
+    }
+    const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+    return std::pair{virtual_pages * page, resident_pages * page};
+}
+
+std::optional<double> open_descriptors()
+{
+    DIR* directory = ::opendir("/proc/self/fd");
+    if (directory == nullptr) {
+        return std::nullopt;
+    }
+    // ".", ".." and the descriptor of the directory itself are not ours to count.
+    double count = -3;
+    while (::readdir(directory) != nullptr) {
+        ++count;
+    }
+    ::closedir(directory);
+    return count;
+}
+
+std::optional<double> max_descriptors()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return std::nullopt;
+    }
+    return static_cast<double>(limit.rlim_cur);
+}
+
+/// Seconds since the epoch.
+std::optional<double> start_time()
+{
+    std::ifstream own{"/proc/self/stat"};
+    std::string text{std::istreambuf_iterator<char>{own}, {}};
+    // The second field is the program's name in parentheses, which may hold anything.
+    const auto name_end = text.rfind(')');
+    if (name_end == std::string::npos) {
+        return std::nullopt;
+    }
+    std::istringstream fields{text.substr(name_end + 1)};
+    std::string skipped;
+    for (int field = 3; field < 22; ++field) {
+        fields >> skipped;
+    }
+    double ticks_after_boot = 0;
+    if (!(fields >> ticks_after_boot)) {
+        return std::nullopt;
+    }
+    std::ifstream system{"/proc/stat"};
+    for (std::string line; std::getline(system, line);) {
+        constexpr std::string_view key = "btime ";
+        if (line.starts_with(key)) {
+            const double boot = std::stod(line.substr(key.size()));
+            return boot + ticks_after_boot / static_cast<double>(::sysconf(_SC_CLK_TCK));
+        }
+    }
+    return std::nullopt;
+}
+
+class process_collector : public prometheus::Collectable {
+public:
+    std::vector<MetricFamily> Collect() const override
+    {
+        std::vector<MetricFamily> out;
+        const auto add = [&](MetricType type, const char* name, const char* help, std::optional<double> value) {
+            if (!value) {
+                return;
+            }
+            auto family = gauge_family(name, help);
+            family.type = type;
+            ClientMetric metric;
+            (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = *value;
+            family.metric.push_back(metric);
+            out.push_back(std::move(family));
+        };
+        const auto memory = memory_sizes();
+        add(MetricType::Counter, "process_cpu_seconds_total", "User and system CPU time spent.", cpu_seconds());
+        add(MetricType::Gauge, "process_open_fds", "Open file descriptors.", open_descriptors());
+        add(MetricType::Gauge, "process_max_fds", "The most file descriptors it may open.", max_descriptors());
+        if (memory) {
+            add(MetricType::Gauge, "process_virtual_memory_bytes", "Virtual memory.", memory->first);
+            add(MetricType::Gauge, "process_resident_memory_bytes", "Resident memory.", memory->second);
+        }
+        add(MetricType::Gauge, "process_start_time_seconds", "When it started, in seconds since the epoch.", started_);
+        return out;
+    }
+
+private:
+    const std::optional<double> started_ = start_time();
+};
+
+}  // namespace
+
+std::shared_ptr<const prometheus::Collectable> make_pool_collector(
+    std::vector<std::shared_ptr<const balancer::pool>> pools)
+{
+    return std::make_shared<pool_collector>(std::move(pools));
+}
+
+std::shared_ptr<const prometheus::Collectable> make_process_collector()
+{
+    return std::make_shared<process_collector>();
+}
+
+}  // namespace buildkit_lb::metrics
