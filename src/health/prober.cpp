@@ -1,0 +1,164 @@
+#include "health/prober.hpp"
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <random>
+
+#include "core/log.hpp"
+
+namespace buildkit_lb::health {
+
+namespace asio = boost::asio;
+using balancer::worker_health;
+
+namespace {
+
+// The interval varies by this share of itself either way, so that the probes of a pool, and of the replicas of this
+// process, do not march in step.
+constexpr double jitter = 0.1;
+
+/// Says nothing about the worker: the trouble is ours.
+bool inconclusive(const probe_result& found)
+{
+    return !found && found.error().source == failure_source::internal;
+}
+
+double in_seconds(duration d)
+{
+    return std::chrono::duration<double>{d}.count();
+}
+
+}  // namespace
+
+random_source make_random_source()
+{
+    return [engine = std::minstd_rand{std::random_device{}()}]() mutable {
+        return std::uniform_real_distribution<double>{0, 1}(engine);
+    };
+}
+
+prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> watched,
+               const config::health_check& settings, metrics::instruments& instruments, probe how, random_source random)
+    : control_{control},
+      pool_{std::move(watched)},
+      settings_{settings},
+      instruments_{instruments},
+      probe_{std::move(how)},
+      random_{std::move(random)},
+      tasks_{control}
+{
+    if (settings_.type == config::probe_type::off) {
+        return;
+    }
+    const health_tracker::thresholds limits{settings_.unhealthy_after, settings_.healthy_after};
+    const auto snapshot = pool_->snapshot();
+    for (const auto& view : snapshot->workers) {
+        watches_.push_back(std::make_unique<watch>(watch{view.worker, health_tracker{limits}}));
+    }
+    pool_->observe_connect_failures(
+        [this, executor = control_, still = std::weak_ptr{alive_}](const balancer::worker& w, const failure& why) {
+            // On a data thread. The worker is kept by the snapshot that its watch was made from; `this` is touched on
+            // the control thread only.
+            asio::post(executor, [this, still, worker = &w, why] {
+                if (still.lock()) {
+                    connect_failed(*worker, why);
+                }
+            });
+        });
+}
+
+prober::~prober() = default;
+
+void prober::start()
+{
+    for (const auto& of : watches_) {
+        tasks_.spawn("probe", probe_forever(*of));
+    }
+}
+
+asio::awaitable<void> prober::stop()
+{
+    tasks_.cancel();
+    co_await tasks_.join();
+}
+
+asio::awaitable<void> prober::probe_forever(watch& of)
+{
+    asio::steady_timer timer{control_};
+    for (;;) {
+        const time_point started = clock::now();
+        const probe_result found = co_await probe_(*of.worker, settings_.timeout);
+        if (!found && found.error().code == errc::canceled) {
+            co_return;
+        }
+        probed(of, found);
+        timer.expires_after(next_pause(started));
+        const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+        if (error) {
+            co_return;
+        }
+    }
+}
+
+duration prober::next_pause(time_point started)
+{
+    const double factor = 1 + jitter * (2 * random_() - 1);
+    const auto interval = std::chrono::duration<double>{settings_.interval} * factor;
+    // A probe that took longer than the interval is followed by the next one at once.
+    return std::max(std::chrono::duration_cast<duration>(interval) - (clock::now() - started), duration::zero());
+}
+
+void prober::probed(watch& of, const probe_result& found)
+{
+    if (inconclusive(found)) {
+        log::debug("health check could not be made",
+                   {{"pool", pool_->name()}, {"worker", of.worker->name()}, {"error", found.error().detail}});
+        return;
+    }
+    if (!found) {
+        instruments_.health_check_failed(pool_->name(), of.worker->name(), to_string(found.error().code));
+    }
+    publish(of, of.tracker.observe(found, clock::now()));
+}
+
+void prober::connect_failed(const balancer::worker& w, const failure& why)
+{
+    const auto found =
+        std::find_if(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker.get() == &w; });
+    if (found != watches_.end()) {
+        watch& of = **found;
+        publish(of, of.tracker.observe_connect_failure(why, clock::now()));
+    }
+}
+
+void prober::publish(const watch& of, const std::optional<transition>& flip)
+{
+    const worker_health health = of.tracker.health();
+    // While it is down, also a new reason is news for who asks; while it is up, only the flip is.
+    if (flip || health == worker_health::down) {
+        pool_->set_health(*of.worker, health, of.tracker.last_error());
+    }
+    if (!flip) {
+        return;
+    }
+    std::vector<log::field> fields{
+        {"pool", pool_->name()}, {"worker", of.worker->name()}, {"address", of.worker->address().to_string()}};
+    if (flip->to == worker_health::up) {
+        if (flip->lasted) {
+            fields.emplace_back("down_seconds", in_seconds(*flip->lasted));
+        }
+        log::info("worker is up", fields);
+    } else {
+        if (flip->lasted) {
+            fields.emplace_back("up_seconds", in_seconds(*flip->lasted));
+        }
+        fields.emplace_back("reason", flip->reason);
+        log::warn("worker is down", fields);
+    }
+}
+
+}  // namespace buildkit_lb::health

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "balancer/pool.hpp"
+#include "config/config.hpp"
+#include "core/task_group.hpp"
+#include "health/health_tracker.hpp"
+#include "metrics/instruments.hpp"
+
+namespace buildkit_lb::health {
+
+/// One way to find out whether a worker works: ends within `timeout` and does not throw for what a network does.
+/// Runs on the prober's executor; the worker outlives the call.
+using probe = std::function<boost::asio::awaitable<probe_result>(const balancer::worker&, duration timeout)>;
+
+/// Connects to the worker and closes the connection again.
+probe tcp_probe();
+
+/// Where jitter comes from: numbers from 0 up to but not including 1. Called on the prober's thread.
+using random_source = std::function<double()>;
+random_source make_random_source();
+
+/// Watches the workers of one pool: probes each at its own pace, never twice at the same time, listens to failed
+/// connections of real traffic, and tells the pool who is up. Logs transitions only; failures are counted.
+///
+/// Lives on the control thread: it is made before there is traffic, started, stopped and destroyed there, when the
+/// control executor runs no more of its tasks. With `type: off` it does nothing and health stays unknown.
+class prober {
+public:
+    prober(boost::asio::any_io_executor control, std::shared_ptr<balancer::pool> watched,
+           const config::health_check& settings, metrics::instruments& instruments, probe how = tcp_probe(),
+           random_source random = make_random_source());
+    ~prober();
+    prober(const prober&) = delete;
+    prober& operator=(const prober&) = delete;
+
+    /// Begins to probe: every worker at once, so that the pool is known soon.
+    void start();
+
+    /// Ends all probes and returns when they have ended.
+    boost::asio::awaitable<void> stop();
+
+private:
+    /// A worker and what is known of it.
+    struct watch {
+        std::shared_ptr<balancer::worker> worker;
+        health_tracker tracker;
+    };
+
+    boost::asio::awaitable<void> probe_forever(watch& of);
+    void probed(watch& of, const probe_result& found);
+    void connect_failed(const balancer::worker& w, const failure& why);
+    void publish(const watch& of, const std::optional<transition>& flip);
+    duration next_pause(time_point started);
+
+    boost::asio::any_io_executor control_;
+    const std::shared_ptr<balancer::pool> pool_;
+    const config::health_check settings_;
+    metrics::instruments& instruments_;
+    const probe probe_;
+    const random_source random_;
+    std::vector<std::unique_ptr<watch>> watches_;
+    // Dies with this object: a failure that a data thread reports later is dropped.
+    std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
+    task_group tasks_;
+};
+
+}  // namespace buildkit_lb::health
