@@ -1,0 +1,61 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace buildkit_lb::admin {
+
+/// What a handler is told of a request. HEAD arrives as GET: the session drops the body.
+struct request {
+    std::string method;
+    std::string path;                          ///< percent-decoded, without the query
+    std::map<std::string, std::string> query;  ///< percent-decoded; the last of equal keys
+    std::vector<std::string> parameters;       ///< what the `*` of the route stand for
+    std::string body;
+};
+
+/// What it answers.
+struct response {
+    unsigned status = 200;
+    std::string content_type = "application/json";
+    std::string body;
+    std::string allow;  ///< the Allow header, if not empty
+};
+
+/// `{"error": message}` with that status: the shape of every error of the API.
+response error_response(unsigned status, std::string_view message);
+
+/// Answers one request; may wait. An exception that leaves it is answered with 500.
+using handler = std::function<boost::asio::awaitable<response>(const request&)>;
+
+/// A handler that need not wait.
+handler immediately(std::function<response(const request&)> answer);
+
+/// The table of routes. Filled once, then only read; no I/O.
+class router {
+public:
+    /// `pattern` is a path whose `*` segments match any one segment, for example `/api/v1/workers/*/drain`.
+    void add(std::string method, std::string_view pattern, handler h);
+
+    /// The handler for `incoming`, whose parameters it fills in; or the error to answer: 404 for a path nobody
+    /// knows, 405 with Allow for one that has other methods.
+    std::variant<const handler*, response> find(request& incoming) const;
+
+private:
+    struct route {
+        std::string method;
+        std::vector<std::string> segments;
+        handler answer;
+    };
+    std::vector<route> routes_;
+};
+
+/// Splits a request target such as `/a%20b?x=1&y` into path and query. False when its encoding is broken.
+bool parse_target(std::string_view target, request& into);
+
+}  // namespace buildkit_lb::admin

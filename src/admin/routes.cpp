@@ -1,0 +1,85 @@
+#include "admin/routes.hpp"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace buildkit_lb::admin {
+namespace {
+
+response text(unsigned status, std::string body)
+{
+    response answer;
+    answer.status = status;
+    answer.content_type = "text/plain; charset=utf-8";
+    answer.body = std::move(body);
+    return answer;
+}
+
+response metrics_page(const context& about)
+{
+    response answer = text(200, about.instruments.expose());
+    answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return answer;
+}
+
+response readiness_page(const context& about)
+{
+    const readiness now = about.ready();
+    if (now.ready) {
+        return text(200, "ready\n");
+    }
+    std::string body = "not ready\n";
+    for (const auto& reason : now.reasons) {
+        body += reason + "\n";
+    }
+    return text(503, body);
+}
+
+nlohmann::ordered_json describe(const balancer::pool& pool, const balancer::worker_view& view)
+{
+    const balancer::worker& w = *view.worker;
+    return {
+        {"pool", pool.name()},
+        {"name", w.name()},
+        {"address", w.address().to_string()},
+        {"weight", w.weight().value},
+        {"max_builds", w.max_builds()},
+        {"health", to_string(view.health)},
+        {"draining", view.draining},
+        {"active_builds", w.active_builds()},
+        {"last_error", view.last_error},
+    };
+}
+
+response workers_page(const context& about)
+{
+    auto list = nlohmann::ordered_json::array();
+    for (const auto& pool : about.pools) {
+        const auto snapshot = pool->snapshot();
+        for (const auto& view : snapshot->workers) {
+            list.push_back(describe(*pool, view));
+        }
+    }
+    const nlohmann::ordered_json body{{"workers", std::move(list)}};
+    response answer;
+    // An error text may hold bytes of a file name that are no UTF-8.
+    answer.body = body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return answer;
+}
+
+}  // namespace
+
+router make_routes(const context& about)
+{
+    router routes;
+    const auto page = [&](std::string_view path, response (*make)(const context&)) {
+        routes.add("GET", path, immediately([&about, make](const request&) { return make(about); }));
+    };
+    page("/metrics", metrics_page);
+    page("/healthz", [](const context&) { return text(200, "ok\n"); });
+    page("/readyz", readiness_page);
+    page("/api/v1/workers", workers_page);
+    return routes;
+}
+
+}  // namespace buildkit_lb::admin

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admin/router.hpp"
+#include "balancer/pool.hpp"
+#include "metrics/instruments.hpp"
+
+namespace buildkit_lb::admin {
+
+/// Whether new builds should be sent here, and if not, why: one line a reason.
+struct readiness {
+    bool ready = false;
+    std::vector<std::string> reasons;
+};
+
+/// What the admin pages speak of. Outlives the server; used on its thread.
+struct context {
+    const metrics::instruments& instruments;
+    std::vector<std::shared_ptr<balancer::pool>> pools;
+    std::function<readiness()> ready;
+};
+
+/// The pages every balancer has: /metrics, /healthz, /readyz, /api/v1/workers.
+router make_routes(const context& about);
+
+}  // namespace buildkit_lb::admin

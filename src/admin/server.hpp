@@ -1,0 +1,57 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstddef>
+#include <list>
+#include <string>
+
+#include "admin/http_session.hpp"
+#include "admin/router.hpp"
+#include "admin/routes.hpp"
+#include "core/endpoint.hpp"
+#include "core/listening.hpp"
+#include "core/socket.hpp"
+#include "core/task_group.hpp"
+
+namespace buildkit_lb::admin {
+
+/// The admin HTTP/1.1 server. Lives on the control thread: made, started, stopped and destroyed there.
+class server {
+public:
+    /// Binds and listens. Throws std::runtime_error naming the address and the remedy when that fails.
+    server(boost::asio::any_io_executor control, const endpoint& address, context about, server_limits limits = {});
+    ~server();
+    server(const server&) = delete;
+    server& operator=(const server&) = delete;
+
+    /// Further routes (pages of other modules). Before start().
+    router& routes() { return routes_; }
+
+    /// Begins to accept, and logs the address.
+    void start();
+
+    /// Stops accepting, closes all connections and returns when they have ended.
+    boost::asio::awaitable<void> stop();
+
+    /// The address it is bound to: with port 0 the port the kernel chose.
+    std::string local_address() const;
+
+private:
+    boost::asio::awaitable<void> accept_loop();
+    boost::asio::awaitable<void> serve(stream_socket socket);
+
+    boost::asio::any_io_executor control_;
+    const endpoint address_;
+    const context about_;
+    const server_limits limits_;
+    router routes_;
+    stream_acceptor acceptor_;
+    boost::asio::steady_timer session_ended_;  // never expires: cancelled when a session ends
+    std::list<http_session*> sessions_;        // owned by their coroutines
+    std::size_t open_connections_ = 0;
+    task_group tasks_;
+};
+
+}  // namespace buildkit_lb::admin
