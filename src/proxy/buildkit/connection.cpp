@@ -5,6 +5,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
+#include "buildkit/grpc_status.hpp"
+#include "buildkit/methods.hpp"
 #include "core/log.hpp"
 #include "proxy/buildkit/flows.hpp"
 
@@ -184,7 +186,8 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
 
 void buildkit_connection::forget(call& ended, const call::ending& how)
 {
-    service_.instruments.rpc_ended(metrics::find_rpc_method(ended.headers().get(":path")), static_cast<int>(how.code));
+    const auto method = buildkit::classify(ended.headers().get(":path"));
+    service_.instruments.rpc_ended(method.label, buildkit::name(how.code));
     const auto found = calls_.find(&ended);
     if (found != calls_.end()) {
         asio::post(executor_, [gone = std::move(found->second)] {});
