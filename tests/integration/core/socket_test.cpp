@@ -6,7 +6,6 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <catch2/catch.hpp>
-#include <filesystem>
 #include <netinet/tcp.h>
 #include <optional>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 
 #include "core/resolve.hpp"
 #include "core/task_group.hpp"
+#include "support/ports.hpp"
 
 using namespace buildkit_lb;
 using namespace std::chrono_literals;
@@ -60,50 +60,6 @@ result<stream_socket> try_connect(asio::io_context& context, const endpoint& whe
     return std::move(*outcome);
 }
 
-/// A TCP port that is bound, listens with a full backlog and accepts nothing: connects hang.
-class hanging_listener {
-public:
-    explicit hanging_listener(asio::io_context& context) : listening_{context}
-    {
-        listening_.open(asio::ip::tcp::v4());
-        listening_.bind({asio::ip::make_address("127.0.0.1"), 0});
-        listening_.listen(0);
-        // Backlog 0 holds one connection; further ones are not answered.
-        for (int i = 0; i < 8; ++i) {
-            auto& filler = fillers_.emplace_back(context);
-            filler.open(asio::ip::tcp::v4());
-            filler.native_non_blocking(true);
-            // Asio's own connect would wait for the answer.
-            const auto where = listening_.local_endpoint();
-            ::connect(filler.native_handle(), where.data(), static_cast<socklen_t>(where.size()));
-        }
-    }
-    std::uint16_t port() const { return listening_.local_endpoint().port(); }
-
-private:
-    asio::ip::tcp::acceptor listening_;
-    std::vector<asio::ip::tcp::socket> fillers_;
-};
-
-std::uint16_t closed_port(asio::io_context& context)
-{
-    asio::ip::tcp::acceptor bound{context};
-    bound.open(asio::ip::tcp::v4());
-    bound.bind({asio::ip::make_address("127.0.0.1"), 0});
-    return bound.local_endpoint().port();  // closed here, and the kernel does not hand it out again at once
-}
-
-struct temporary_directory {
-    temporary_directory()
-    {
-        char name[] = "/tmp/buildkit-lb-test-XXXXXX";
-        REQUIRE(::mkdtemp(name) != nullptr);
-        path = name;
-    }
-    ~temporary_directory() { std::filesystem::remove_all(path); }
-    std::filesystem::path path;
-};
-
 }  // namespace
 
 TEST_CASE("a listening port is connected to, with keepalive and without Nagle delay")
@@ -147,7 +103,8 @@ TEST_CASE("a name is looked up and each of its addresses is tried")
 TEST_CASE("a closed port is refused by the worker's side and may be retried elsewhere")
 {
     asio::io_context context;
-    const endpoint where = tcp_at("127.0.0.1", closed_port(context));
+    const test::closed_port closed{context};
+    const endpoint where = tcp_at("127.0.0.1", closed.number());
 
     const auto connected = try_connect(context, where, 5s);
 
@@ -161,9 +118,9 @@ TEST_CASE("a closed port is refused by the worker's side and may be retried else
 TEST_CASE("a port that does not answer times out")
 {
     asio::io_context context;
-    const hanging_listener hanging{context};
+    const test::hanging_port hanging{context};
 
-    const auto connected = try_connect(context, tcp_at("127.0.0.1", hanging.port()), 50ms);
+    const auto connected = try_connect(context, tcp_at("127.0.0.1", hanging.number()), 50ms);
 
     REQUIRE_FALSE(connected.has_value());
     CHECK(connected.error().code == errc::timed_out);
@@ -172,10 +129,10 @@ TEST_CASE("a port that does not answer times out")
 TEST_CASE("a cancelled connect ends at once and says canceled")
 {
     asio::io_context context;
-    const hanging_listener hanging{context};
+    const test::hanging_port hanging{context};
     const auto started = clock::now();
 
-    const auto connected = try_connect(context, tcp_at("127.0.0.1", hanging.port()), 60s, 20ms);
+    const auto connected = try_connect(context, tcp_at("127.0.0.1", hanging.number()), 60s, 20ms);
 
     REQUIRE_FALSE(connected.has_value());
     CHECK(connected.error().code == errc::canceled);
@@ -198,8 +155,8 @@ TEST_CASE("a name that does not exist fails to resolve")
 TEST_CASE("unix sockets are connected to; a missing one is unreachable, an abandoned one refused")
 {
     asio::io_context context;
-    const temporary_directory directory;
-    const std::string path = directory.path / "worker.sock";
+    const test::temporary_directory directory;
+    const std::string path = directory.file("worker.sock");
 
     const auto missing = try_connect(context, unix_at(path), 1s);
     REQUIRE_FALSE(missing.has_value());
@@ -221,8 +178,8 @@ TEST_CASE("unix sockets are connected to; a missing one is unreachable, an aband
 TEST_CASE("a unix socket with a full backlog is waited for, then times out or is cancelled")
 {
     asio::io_context context;
-    const temporary_directory directory;
-    const std::string path = directory.path / "worker.sock";
+    const test::temporary_directory directory;
+    const std::string path = directory.file("worker.sock");
     asio::local::stream_protocol::acceptor listening{context};
     listening.open({});
     listening.bind({path});
