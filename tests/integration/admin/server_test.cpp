@@ -1,0 +1,326 @@
+#include "admin/server.hpp"
+
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <thread>
+
+#include "balancer/policies/registry.hpp"
+#include "core/resolve.hpp"
+#include "support/http_client.hpp"
+#include "support/ports.hpp"
+
+using namespace buildkit_lb;
+using namespace std::chrono_literals;
+using test::http_client;
+namespace asio = boost::asio;
+
+namespace {
+
+endpoint loopback(std::uint16_t port = 0)
+{
+    endpoint e;
+    e.host = "127.0.0.1";
+    e.port = port;
+    return e;
+}
+
+std::shared_ptr<balancer::pool> make_pool()
+{
+    std::vector<balancer::worker_settings> workers(2);
+    workers[0].name = "w1";
+    workers[0].address = loopback(1234);
+    workers[0].weight = worker_weight{3};
+    workers[0].max_builds = 8;
+    workers[1].name = "w2";
+    workers[1].address.type = endpoint::kind::unix_socket;
+    workers[1].address.path = "/run/buildkit/w2.sock";
+    return std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy("round-robin"));
+}
+
+/// An admin server on a control thread of its own.
+class running_server {
+public:
+    explicit running_server(const endpoint& address = loopback(), admin::server_limits limits = {},
+                            const std::function<void(admin::router&)>& add_routes = {})
+        : server_{context_.get_executor(), address,
+                  admin::context{instruments, {pool}, [this] { return ready.load() ? is_ready() : not_ready(); }},
+                  limits}
+    {
+        if (add_routes) {
+            add_routes(server_.routes());
+        }
+        asio::post(context_, [this] { server_.start(); });
+        const auto local = server_.local_address();
+        if (address.type == endpoint::kind::tcp) {
+            address_ =
+                *numeric_address(loopback(static_cast<std::uint16_t>(std::stoi(local.substr(local.find(':') + 1)))));
+        } else {
+            address_ = *numeric_address(address);
+        }
+        thread_ = std::thread{[this] { context_.run(); }};
+    }
+    ~running_server()
+    {
+        stop();
+        work_.reset();
+        thread_.join();
+    }
+    running_server(const running_server&) = delete;
+    running_server& operator=(const running_server&) = delete;
+
+    void stop()
+    {
+        auto stopped = asio::co_spawn(context_, server_.stop(), asio::use_future);
+        REQUIRE(stopped.wait_for(10s) == std::future_status::ready);
+    }
+
+    http_client connect() const { return http_client{address_}; }
+
+    const std::shared_ptr<balancer::pool> pool = make_pool();
+    metrics::instruments instruments{"9.9.9"};
+    std::atomic<bool> ready{true};
+
+private:
+    static admin::readiness is_ready() { return {true, {}}; }
+    static admin::readiness not_ready() { return {false, {"listener builds: no worker of pool default is up"}}; }
+
+    asio::io_context context_;
+    asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(context_);
+    admin::server server_;
+    socket_address address_;
+    std::thread thread_;
+};
+
+}  // namespace
+
+TEST_CASE("metrics are served in the text format")
+{
+    running_server server;
+    server.instruments.for_listener("builds").received(5);
+    const auto answer = server.connect().get("/metrics");
+    CHECK(answer.status == 200);
+    CHECK(answer.headers.at("content-type") == "text/plain; version=0.0.4; charset=utf-8");
+    CHECK_THAT(answer.body, Catch::Contains(R"(buildkit_lb_bytes_total{direction="received",listener="builds"} 5)"));
+    CHECK_THAT(answer.body, Catch::Contains(R"(buildkit_lb_build_info{version="9.9.9"} 1)"));
+}
+
+TEST_CASE("healthz is ok while the process serves, readyz follows readiness and says why not")
+{
+    running_server server;
+    auto client = server.connect();
+    CHECK(client.get("/healthz").status == 200);
+    CHECK(client.get("/readyz").status == 200);
+
+    server.ready = false;
+    CHECK(client.get("/healthz").status == 200);
+    const auto answer = client.get("/readyz");
+    CHECK(answer.status == 503);
+    CHECK(answer.body == "not ready\nlistener builds: no worker of pool default is up\n");
+}
+
+TEST_CASE("workers are listed with their settings, health and load")
+{
+    running_server server;
+    const auto snapshot = server.pool->snapshot();
+    server.pool->set_health(*snapshot->workers[0].worker, balancer::worker_health::up, "");
+    server.pool->set_health(*snapshot->workers[1].worker, balancer::worker_health::down, "not there");
+    const balancer::lease build{snapshot->workers[0].worker};
+
+    const auto answer = server.connect().get("/api/v1/workers");
+
+    CHECK(answer.status == 200);
+    CHECK(answer.headers.at("content-type") == "application/json");
+    const auto expected = nlohmann::json::parse(R"({"workers": [
+        {"pool": "default", "name": "w1", "address": "tcp://127.0.0.1:1234", "weight": 3, "max_builds": 8,
+         "health": "up", "draining": false, "active_builds": 1, "last_error": ""},
+        {"pool": "default", "name": "w2", "address": "unix:///run/buildkit/w2.sock", "weight": 1, "max_builds": 0,
+         "health": "down", "draining": false, "active_builds": 0, "last_error": "not there"}]})");
+    CHECK(nlohmann::json::parse(answer.body) == expected);
+}
+
+TEST_CASE("unknown paths and wrong methods are JSON errors, and the connection lives on")
+{
+    running_server server;
+    auto client = server.connect();
+    const auto unknown = client.get("/nothing");
+    CHECK(unknown.status == 404);
+    CHECK(nlohmann::json::parse(unknown.body).at("error") == "nothing is at /nothing");
+
+    const auto wrong = client.ask("DELETE", "/metrics");
+    CHECK(wrong.status == 405);
+    CHECK(wrong.headers.at("allow") == "GET, HEAD");
+    CHECK(nlohmann::json::parse(wrong.body).contains("error"));
+
+    CHECK(client.get("/healthz?verbose=1").status == 200);
+}
+
+TEST_CASE("HEAD gives the header of GET without its body")
+{
+    running_server server;
+    auto client = server.connect();
+    const auto got = client.get("/readyz");
+    const auto head = client.ask("HEAD", "/readyz");
+    CHECK(head.status == 200);
+    CHECK(head.headers.at("content-length") == got.headers.at("content-length"));
+    // The next answer begins where a body would be.
+    CHECK(client.get("/healthz").body == "ok\n");
+}
+
+TEST_CASE("requests on one connection are answered in order, also when sent all at once")
+{
+    running_server server;
+    auto client = server.connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\nGET /nothing HTTP/1.1\r\nHost: t\r\n\r\n");
+    CHECK(client.receive().value().status == 200);
+    CHECK(client.receive().value().status == 404);
+}
+
+TEST_CASE("a client that wants to close, or speaks HTTP/1.0, is answered and closed")
+{
+    running_server server;
+    for (const char* asked :
+         {"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", "GET /healthz HTTP/1.0\r\n\r\n"}) {
+        auto client = server.connect();
+        client.send(asked);
+        CHECK(client.receive().value().status == 200);
+        CHECK(client.closed());
+    }
+}
+
+TEST_CASE("what is not HTTP gets 400, a large header 431, a large body 413; each is then closed")
+{
+    running_server server;
+    const std::string large(20'000, 'x');
+    const std::vector<std::pair<std::string, int>> cases{
+        {"SSH-2.0-OpenSSH_9.2\r\n\r\n", 400},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
+        {"GET nonsense HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", 400},
+        {"GET /healthz HTTP/1.1\r\nHost: t\r\nX-Large: " + large + "\r\n\r\n", 431},
+        {"POST /healthz HTTP/1.1\r\nHost: t\r\nContent-Length: 20000\r\n\r\n" + large, 413},
+    };
+    for (const auto& [sent, status] : cases) {
+        INFO(sent.substr(0, 40));
+        auto client = server.connect();
+        client.send(sent);
+        const auto answer = client.receive();
+        REQUIRE(answer.has_value());
+        CHECK(answer->status == status);
+        CHECK(nlohmann::json::parse(answer->body).contains("error"));
+        CHECK(client.closed());
+    }
+}
+
+TEST_CASE("a client that says nothing, or half of a request, is closed when its time is over")
+{
+    admin::server_limits limits;
+    limits.read_timeout = 50ms;
+    running_server server{loopback(), limits};
+    auto silent = server.connect();
+    auto slow = server.connect();
+    slow.send("GET /healthz HTTP/1.1\r\nHo");
+    CHECK(silent.closed());
+    CHECK(slow.closed());
+}
+
+TEST_CASE("connections over the limit wait until another one ends")
+{
+    admin::server_limits limits;
+    limits.connections = 2;
+    running_server server{loopback(), limits};
+    auto first = server.connect();
+    CHECK(first.get("/healthz").status == 200);
+    auto second = server.connect();
+    CHECK(second.get("/healthz").status == 200);
+
+    auto third = server.connect();
+    third.send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    // The server is not deaf: those it has accepted are answered.
+    CHECK(first.get("/healthz").status == 200);
+    first = server.connect();  // the old connection ends; this one queues behind the third
+    CHECK(third.receive().value().status == 200);
+}
+
+TEST_CASE("a handler may wait, others are served meanwhile, and stopping ends it")
+{
+    std::atomic<int> waiting{0};
+    running_server server{
+        loopback(), {}, [&](admin::router& routes) {
+            routes.add("POST", "/wait/*", [&](const admin::request& asked) -> asio::awaitable<admin::response> {
+                CHECK(asked.parameters.at(0) == "w1");
+                asio::steady_timer forever{co_await asio::this_coro::executor, asio::steady_timer::time_point::max()};
+                ++waiting;
+                co_await forever.async_wait(asio::use_awaitable);
+                co_return admin::response{};
+            });
+        }};
+    auto waiter = server.connect();
+    waiter.send("POST /wait/w1 HTTP/1.1\r\nHost: t\r\n\r\n");
+    CHECK(server.connect().get("/healthz").status == 200);
+    const auto deadline = clock::now() + 10s;
+    while (waiting == 0 && clock::now() < deadline) {
+        std::this_thread::yield();
+    }
+    CHECK(waiting == 1);
+    server.stop();
+    CHECK(waiter.closed());
+}
+
+TEST_CASE("a handler that throws is answered with 500, and the server goes on")
+{
+    running_server server{loopback(), {}, [](admin::router& routes) {
+                              routes.add("GET", "/broken",
+                                         admin::immediately([](const admin::request&) -> admin::response {
+                                             throw std::runtime_error{"on purpose"};
+                                         }));
+                          }};
+    auto client = server.connect();
+    const auto answer = client.get("/broken");
+    CHECK(answer.status == 500);
+    CHECK(answer.body.find("on purpose") == std::string::npos);
+    CHECK(client.get("/healthz").status == 200);
+}
+
+TEST_CASE("it listens on unix sockets too, replaces a stale one and removes its own")
+{
+    const test::temporary_directory directory;
+    endpoint address;
+    address.type = endpoint::kind::unix_socket;
+    address.path = directory.file("admin.sock");
+    {
+        asio::io_context context;
+        stream_acceptor killed = listen_on(context.get_executor(), address, 1);
+        killed.close();  // the file stays, as after kill -9
+    }
+    REQUIRE(std::filesystem::exists(address.path));
+    {
+        running_server server{address};
+        CHECK(server.connect().get("/healthz").status == 200);
+    }
+    CHECK_FALSE(std::filesystem::exists(address.path));
+}
+
+TEST_CASE("an address that is taken is an error that names it and what to do")
+{
+    asio::io_context context;
+    const test::open_port taken{context};
+    metrics::instruments instruments;
+    const auto bind = [&](const endpoint& address) {
+        admin::server{context.get_executor(), address, admin::context{instruments, {}, {}}};
+    };
+    CHECK_THROWS_WITH(bind(loopback(taken.number())),
+                      "admin can't listen on tcp://127.0.0.1:" + std::to_string(taken.number()) +
+                          ": Address already in use; another program listens there: stop it or choose another address");
+    endpoint elsewhere;
+    elsewhere.host = "192.0.2.1";  // TEST-NET: no machine has it
+    elsewhere.port = 9090;
+    CHECK_THROWS_WITH(bind(elsewhere), Catch::Contains("192.0.2.1:9090") && Catch::Contains("no such address"));
+    endpoint name;
+    name.host = "nowhere.invalid";
+    CHECK_THROWS_WITH(bind(name), Catch::Contains("nowhere.invalid"));
+}
