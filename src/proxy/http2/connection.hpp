@@ -2,10 +2,8 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "core/types.hpp"
 #include "http2/engine.hpp"
@@ -21,7 +19,7 @@ namespace buildkit_lb::http2 {
 /// or by a flush posted once.
 class connection final {
 public:
-    /// `socket` is connected. `handler` outlives the connection.
+    /// `socket` is connected. `handler` outlives the connection; its on_output_ready is not called.
     connection(boost::asio::generic::stream_protocol::socket socket, role as, const options& limits,
                engine_handler& handler);
     /// The same over TLS, or whatever else moves bytes.
@@ -30,8 +28,8 @@ public:
     connection& operator=(const connection&) = delete;
     ~connection();
 
-    /// Reads and writes until the connection has ended: closed by either side, failed, finished, or cancelled (then
-    /// it ends without flushing). Every stream has been closed when it returns. No exceptions from I/O.
+    /// Reads and writes until the connection has ended: closed by either side, failed, finished, or cancelled (as by
+    /// close()). Every stream has been closed when it returns. Never throws for what a peer or the network does.
     boost::asio::awaitable<void> run();
 
     http2::engine& engine();
@@ -41,6 +39,7 @@ public:
     /// Sends GOAWAY, lets open streams end, flushes, closes. close() cuts it short.
     void close_gracefully();
 
+    /// True once nothing moves any more: the streams' events are about to come or have come.
     bool closed() const;
     /// When a byte last moved, either way.
     time_point idle_since() const;

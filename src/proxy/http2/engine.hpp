@@ -86,7 +86,7 @@ public:
     /// The same once our direction has ended and its last byte has been taken: RST_STREAM(NO_ERROR) after an early
     /// answer. Where our direction is never ended it does nothing.
     void reset_when_sent(stream_ref stream, error_code code);
-    /// Gives credit back: `bytes` of what on_data brought have been passed on or dropped.
+    /// Gives credit back: `bytes` of what on_data brought have been passed on or dropped. Also after on_closed.
     void consume(stream_ref stream, std::size_t bytes);
     /// Hands the stream to another handler, from the next event on. Also from inside an event.
     void set_handler(stream_ref stream, stream_handler& handler);
@@ -107,8 +107,9 @@ public:
     void shutdown_notice();
     /// No new streams from the peer; those open go on.
     void goaway(error_code code, std::string_view debug_data = {});
-    /// Gives the connection up: GOAWAY, every stream reset and closed by the next collect().
-    void terminate(error_code code, std::string_view debug_data = {});
+    /// Gives the connection up: GOAWAY, every stream reset (reset_source::connection) and closed by the next
+    /// collect(). No on_error.
+    void terminate(error_code code);
 
     // ---- Numbers ----
 
@@ -121,9 +122,13 @@ public:
     std::size_t queued() const;           ///< bytes given to send_data and not taken, all streams
     /// What the peer could send on `stream` now, counting credit that is owed but not sent yet.
     std::size_t window(stream_ref stream) const;
+    /// What we may send on `stream` now, and on all streams together.
+    std::size_t peer_window(stream_ref stream) const;
+    std::size_t peer_connection_window() const;
+
+    class impl;
 
 private:
-    class impl;
     std::unique_ptr<impl> impl_;
 };
 

@@ -49,10 +49,11 @@ protected:
 /// same request upstream (client role). Headers, data, trailers, 1xx, ends and resets pass both ways; data by
 /// reference, and its credit goes back to the sender when the other engine has taken it.
 ///
-/// Pure: no I/O. Owned by the user, destroyed after on_relay_closed or after both engines; used by the thread of both.
+/// Pure: no I/O. Owned by the user, used by the thread of both engines. Destroyed before on_relay_closed, and then
+/// before the engines, it resets what it relays.
 class stream_relay {
 public:
-    /// `request` is a live stream of `downstream`.
+    /// `request` is a live stream of `downstream` that has no answer yet.
     stream_relay(engine& downstream, stream_ref request, engine& upstream, relay_observer& observer);
     stream_relay(const stream_relay&) = delete;
     stream_relay& operator=(const stream_relay&) = delete;
@@ -73,7 +74,6 @@ public:
     bool response_started() const;   ///< the answer's headers were passed on
 
 private:
-    class side;
     struct state;
     std::unique_ptr<state> state_;
 };

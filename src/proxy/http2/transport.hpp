@@ -1,6 +1,6 @@
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/system/error_code.hpp>
 #include <cstddef>
@@ -18,6 +18,12 @@ public:
     struct outcome {
         boost::system::error_code error;  ///< would_block: wait first
         std::size_t bytes = 0;            ///< reading: 0 without an error is the end of the stream
+        bool drained = false;             ///< reading: more would only say would_block
+    };
+    /// What to call when a wait is over; operation_aborted after close(). The context lives until then.
+    struct callback {
+        void (*call)(void* context, const boost::system::error_code& error);
+        void* context;
     };
 
     virtual ~byte_transport() = default;
@@ -25,12 +31,12 @@ public:
     virtual outcome read(std::span<std::byte> into) = 0;
     /// Writes the slices in order, maybe not all of them.
     virtual outcome write(std::span<const buffer_slice> slices) = 0;
-    virtual boost::asio::awaitable<boost::system::error_code> wait_readable() = 0;
-    virtual boost::asio::awaitable<boost::system::error_code> wait_writable() = 0;
+    /// At most one wait of each kind at a time.
+    virtual void wait_readable(callback done) = 0;
+    virtual void wait_writable(callback done) = 0;
     virtual boost::asio::any_io_executor executor() = 0;
-    /// No more writing: FIN.
+    /// Nothing more will be written: FIN.
     virtual void shutdown_write() = 0;
-    /// Ends pending waits with an error.
     virtual void close() = 0;
 };
 
