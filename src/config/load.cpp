@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <optional>
+#include <sstream>
 #include <system_error>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "config/rules.hpp"
@@ -35,6 +38,35 @@ load_result read(const YAML::Node& document, std::string_view file)
     return out;
 }
 
+/// Where a second document begins.
+class document_start : public YAML::EventHandler {
+public:
+    std::optional<int> line;
+
+    void OnDocumentStart(const YAML::Mark& mark) override { line = mark.line + 1; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+/// The line on which anything follows the first document. YAML::LoadAll would do, but it never returns when what
+/// follows is no document at all.
+std::optional<int> second_document(const std::string& text)
+{
+    std::istringstream in{text};
+    YAML::Parser parser{in};
+    document_start first;
+    document_start second;
+    parser.HandleNextDocument(first);
+    parser.HandleNextDocument(second);
+    return second.line;
+}
+
 /// yaml-cpp's word for a tab in the indentation is hard to guess from.
 std::string syntax_hint(std::string_view text, int line)
 {
@@ -55,14 +87,15 @@ std::string problem::to_string() const
 load_result parse(std::string_view text, std::string_view file)
 {
     try {
-        const std::vector<YAML::Node> documents = YAML::LoadAll(std::string{text});
-        if (documents.empty() || documents.front().IsNull()) {
+        const std::string copy{text};
+        const YAML::Node document = YAML::Load(copy);
+        if (const auto second = second_document(copy)) {
+            return failed(file, *second, "found more after the end of the document; allowed: one document");
+        }
+        if (document.IsNull()) {
             return failed(file, 1, "found nothing; allowed: a map with at least listeners and pools");
         }
-        if (documents.size() > 1) {
-            return failed(file, documents[1].Mark().line + 1, "found a second document; allowed: one");
-        }
-        return read(documents.front(), file);
+        return read(document, file);
     } catch (const YAML::Exception& e) {
         const int line = std::max(e.mark.line + 1, 1);
         return failed(file, line, "is not valid YAML: " + e.msg + syntax_hint(text, line));

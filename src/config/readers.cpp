@@ -33,7 +33,7 @@ bool is_host(std::string_view host)
 checked<std::string_view> unquoted(const scalar& found)
 {
     if (found.quoted) {
-        return complaint{quoted(found.text) + " is text, because of its quotes: write it without"};
+        return complaint{in_quotes(found.text) + " is text, because of its quotes: write it without"};
     }
     return found.text;
 }
@@ -51,7 +51,7 @@ checked<T> in_range(const scalar& found, const checked<Value>& value, T least, T
         return value.error();
     }
     if (*value < static_cast<Value>(least) || *value > static_cast<Value>(most)) {
-        return complaint{quoted(found.text) + " is out of range"};
+        return complaint{in_quotes(found.text) + " is out of range"};
     }
     return static_cast<T>(*value);
 }
@@ -139,7 +139,7 @@ checked<bool> boolean::read(const scalar& found) const
 checked<std::string> label_name::read(const scalar& found) const
 {
     if (found.text.empty() || found.text.size() > 100 || !made_of(found.text, "-_.:")) {
-        return complaint{quoted(found.text) + " is not a name"};
+        return complaint{in_quotes(found.text) + " is not a name"};
     }
     return accepted(found);
 }
@@ -147,7 +147,7 @@ checked<std::string> label_name::read(const scalar& found) const
 checked<std::string> file_path::read(const scalar& found) const
 {
     if (found.text.empty() || found.text.find('\0') != std::string_view::npos) {
-        return complaint{quoted(found.text) + " is not a path"};
+        return complaint{in_quotes(found.text) + " is not a path"};
     }
     return accepted(found);
 }
@@ -155,7 +155,7 @@ checked<std::string> file_path::read(const scalar& found) const
 checked<std::string> host_name::read(const scalar& found) const
 {
     if (!is_host(found.text)) {
-        return complaint{quoted(found.text) + " is not a host"};
+        return complaint{in_quotes(found.text) + " is not a host"};
     }
     return accepted(found);
 }
@@ -164,22 +164,23 @@ checked<endpoint> endpoint_url::read(const scalar& found) const
 {
     const auto parsed = parse_endpoint(found.text);
     if (!parsed) {
-        return complaint{quoted(found.text) + " is not an address: " + parsed.error().text};
+        return complaint{in_quotes(found.text) + ": " + parsed.error().text};
     }
     if (parsed->type == endpoint::kind::unix_socket) {
         if (of == use::look_up) {
-            return complaint{quoted(found.text) + " has no name to look up"};
+            return complaint{in_quotes(found.text) + " has no name to look up"};
         }
         if (parsed->path.find('\0') != std::string::npos) {
-            return complaint{quoted(found.text) + " is not a path"};
+            return complaint{in_quotes(found.text) + " is not a path"};
         }
         return parsed;
     }
     if (!is_host(parsed->host)) {
-        return complaint{quoted(found.text) + ": " + quoted(parsed->host) + " is not a host name or an IP address"};
+        return complaint{in_quotes(found.text) + ": " + in_quotes(parsed->host) +
+                         " is not a host name or an IP address"};
     }
     if (parsed->port == 0 && of != use::listen) {
-        return complaint{quoted(found.text) + ": nothing can be reached on port 0"};
+        return complaint{in_quotes(found.text) + ": nothing can be reached on port 0"};
     }
     return parsed;
 }
@@ -218,16 +219,16 @@ checked<std::string> platform_name::read(const scalar& found) const
     const bool hole =
         found.text.starts_with('/') || found.text.ends_with('/') || found.text.find("//") != found.text.npos;
     if (found.text != "auto" && (slashes < 1 || slashes > 2 || hole || !made_of(found.text, "/-_."))) {
-        return complaint{quoted(found.text) + " is not a platform"};
+        return complaint{in_quotes(found.text) + " is not a platform"};
     }
     return accepted(found);
 }
 
 complaint unknown_word(const scalar& found, std::span<const std::string_view> words)
 {
-    std::string text = quoted(found.text) + " is not one of the words known here";
+    std::string text = in_quotes(found.text) + " is not one of the words known here";
     const bool boolean_off = found.text == "false" && std::find(words.begin(), words.end(), "off") != words.end();
-    text += boolean_off ? "; did you mean 'off'? It is a word, not a boolean" : suggestion(found.text, words);
+    text += boolean_off ? " (did you mean 'off'? It is a word, not a boolean)" : suggestion(found.text, words);
     return complaint{std::move(text)};
 }
 

@@ -18,14 +18,9 @@ int reading::line_of(std::string_view path) const
 
 void reading::report(int line, std::string_view path, std::string message)
 {
-    problems_.push_back({.file = file_, .line = line, .path = std::string{path}, .message = std::move(message)});
-}
-
-std::vector<problem> reading::take()
-{
-    std::stable_sort(problems_.begin(), problems_.end(),
-                     [](const problem& a, const problem& b) { return a.line < b.line; });
-    return std::move(problems_);
+    const auto after = std::upper_bound(problems_.begin(), problems_.end(), line,
+                                        [](int wanted, const problem& p) { return wanted < p.line; });
+    problems_.insert(after, {.file = file_, .line = line, .path = std::string{path}, .message = std::move(message)});
 }
 
 }  // namespace buildkit_lb::config

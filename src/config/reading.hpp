@@ -31,13 +31,13 @@ public:
     void report(std::string_view path, std::string message) { report(line_of(path), path, std::move(message)); }
 
     /// The problems in order of line.
-    std::vector<problem> take();
+    std::vector<problem> take() { return std::move(problems_); }
 
 private:
     const std::string file_;
     std::vector<key_info>* const keys_;
     std::unordered_map<std::string, int> lines_;
-    std::vector<problem> problems_;
+    std::vector<problem> problems_;  // in order of line, and of report within one
 };
 
 }  // namespace buildkit_lb::config

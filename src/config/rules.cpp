@@ -20,8 +20,8 @@ void check_names(const std::vector<Named>& all, std::string_view list, reading& 
         const auto at = static_cast<std::size_t>(first - all.begin());
         if (at < i && !all[i].name.empty()) {
             const std::string other = indexed(list, at);
-            in.report(indexed(list, i) + ".name", quoted(all[i].name) + " is already the name of " + other + " (line " +
-                                                      std::to_string(in.line_of(other + ".name")) + ")");
+            in.report(indexed(list, i) + ".name", in_quotes(all[i].name) + " is already the name of " + other +
+                                                      " (line " + std::to_string(in.line_of(other + ".name")) + ")");
         }
     }
 }
@@ -41,7 +41,7 @@ void check_pools_exist(const root& r, reading& in)
             continue;
         }
         in.report(indexed("listeners", i) + ".pool",
-                  "there is no pool " + quoted(wanted) + suggestion(wanted, names) + "; allowed: " + joined(names));
+                  "there is no pool " + in_quotes(wanted) + suggestion(wanted, names) + "; allowed: " + joined(names));
     }
 }
 
@@ -76,14 +76,14 @@ void check_addresses(const root& r, reading& in)
         for (std::size_t j = 0; j < i; ++j) {
             const std::string other = indexed("listeners", j) + ".address";
             if (collide(r.listeners[j].address, mine)) {
-                in.report(path, quoted(mine.to_string()) + " is already taken by " + other + " (line " +
+                in.report(path, in_quotes(mine.to_string()) + " is already taken by " + other + " (line " +
                                     std::to_string(in.line_of(other)) + ")");
                 break;
             }
         }
         if (collide(r.admin.address, mine)) {
-            in.report(path, quoted(mine.to_string()) + " is already taken by admin.address, " +
-                                quoted(r.admin.address.to_string()));
+            in.report(path, in_quotes(mine.to_string()) + " is already taken by admin.address, " +
+                                in_quotes(r.admin.address.to_string()));
         }
     }
 }
@@ -91,7 +91,7 @@ void check_addresses(const root& r, reading& in)
 void check_admin(const root& r, reading& in)
 {
     if (!r.admin.address.is_loopback()) {
-        in.report("admin.address", quoted(r.admin.address.to_string()) +
+        in.report("admin.address", in_quotes(r.admin.address.to_string()) +
                                        " can be reached from other machines: that requires token_file, which is not "
                                        "supported yet; allowed: an address of this machine only, such as "
                                        "tcp://127.0.0.1:9090 or unix:///PATH");

@@ -55,12 +55,12 @@ std::optional<std::uint64_t> number(std::string_view digits)
 
 complaint about(std::string_view text, std::string_view what)
 {
-    return complaint{quoted(text) + " " + std::string{what}};
+    return complaint{in_quotes(text) + " " + std::string{what}};
 }
 
 complaint unknown_unit(std::string_view text, std::string_view found, std::string_view units)
 {
-    return about(text, "has the unit " + quoted(found) + ", which is not one of " + std::string{units});
+    return about(text, "has the unit " + in_quotes(found) + ", which is not one of " + std::string{units});
 }
 
 template <std::size_t N>

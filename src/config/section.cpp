@@ -1,6 +1,6 @@
 #include "config/section.hpp"
 
-#include <algorithm>
+#include <yaml-cpp/yaml.h>
 
 #include "config/not_yet.hpp"
 
@@ -16,7 +16,7 @@ int line_of(const YAML::Node& node)
 std::string kind_of(const YAML::Node& node)
 {
     switch (node.Type()) {
-        case YAML::NodeType::Scalar: return "the value " + quoted(node.Scalar());
+        case YAML::NodeType::Scalar: return "the value " + in_quotes(node.Scalar());
         case YAML::NodeType::Sequence: return "a list";
         case YAML::NodeType::Map: return "a map";
         case YAML::NodeType::Null:
@@ -65,9 +65,10 @@ void section::add_entry(const YAML::Node& key, const YAML::Node& value)
         return;
     }
     const std::string& word = key.Scalar();
-    const auto same = std::find_if(entries_.begin(), entries_.end(), [&](const entry& e) { return e.key == word; });
-    if (same != entries_.end()) {
-        in_->report(line, same->path, "is already set on line " + std::to_string(same->line));
+    const auto [same, is_new] = index_.emplace(word, entries_.size());
+    if (!is_new) {
+        const entry& first = entries_[same->second];
+        in_->report(line, first.path, "is already set on line " + std::to_string(first.line));
         return;
     }
     entries_.push_back({.key = word, .path = path_of(word), .pattern = pattern_of(word), .line = line, .value = value});
@@ -83,14 +84,19 @@ void section::finish()
         std::string message = "is not a known key";
         if (e.key == "<<") {
             message += ": merge keys are not supported";
-        } else if (const std::string near = suggestion(e.key, known_); !near.empty()) {
-            message += near;
+        } else if (const std::string_view near = nearest(e.key, known_); !near.empty()) {
+            message += " (did you mean " + in_quotes(near) + "?)";
+            // A misspelt key is not a missing one too.
+            std::erase_if(missing_, [&](const auto& m) { return m.first == near; });
         } else {
             message += "; allowed: " + joined(known_);
         }
-        // The key itself may hold anything: quoted() keeps it on one line.
-        const std::string shown = quoted(e.key);
+        // The key may hold anything: in_quotes() keeps it on one line.
+        const std::string shown = in_quotes(e.key);
         in_->report(e.line, path_of(shown.substr(1, shown.size() - 2)), std::move(message));
+    }
+    for (auto& [key, message] : missing_) {
+        in_->report(line_, path_of(key), std::move(message));
     }
 }
 
@@ -106,7 +112,7 @@ std::string section::pattern_of(std::string_view key) const
 
 bool section::has(std::string_view key) const
 {
-    return std::any_of(entries_.begin(), entries_.end(), [&](const entry& e) { return e.key == key; });
+    return index_.contains(std::string{key});
 }
 
 void section::describe(std::string_view key, std::string allowed, std::string default_text) const
@@ -131,25 +137,26 @@ const section::entry* section::take(std::string_view key, bool required, std::st
     if (!there_) {
         return nullptr;
     }
-    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const entry& e) { return e.key == key; });
-    if (found != entries_.end()) {
-        found->asked_for = true;
-        return &*found;
+    if (const auto found = index_.find(std::string{key}); found != index_.end()) {
+        entry& e = entries_[found->second];
+        e.asked_for = true;
+        return &e;
     }
     if (required) {
-        in_->report(line_, path_of(key), "is missing; allowed: " + std::string{allowed});
+        missing_.emplace_back(key, "is missing; allowed: " + std::string{allowed});
     } else if (const auto* missing = find_missing_feature(pattern_of(key));
                missing && missing->absent == if_absent::must_be_written) {
-        in_->report(line_, path_of(key),
-                    "is missing: its default is not supported yet, so write " + supported_values(*missing));
+        missing_.emplace_back(key,
+                              "is missing: its default is not supported yet, so write " + supported_values(*missing));
     }
     return nullptr;
 }
 
 section section::open(const entry& e) const
 {
+    section inner{*in_, e.value, e.path, e.pattern, e.line};
     check_supported(e, {});
-    return {*in_, e.value, e.path, e.pattern, e.line};
+    return inner;
 }
 
 section section::absent(std::string_view key) const
@@ -169,8 +176,10 @@ std::vector<section::entry> section::items(const entry& e, std::string_view allo
     }
     for (const YAML::Node& item : e.value) {
         const std::string path = e.path + "[" + std::to_string(out.size()) + "]";
-        out.push_back({.key = {}, .path = path, .pattern = e.pattern + "[]", .line = line_of(item), .value = item});
-        in_->locate(path, line_of(item));
+        // The mark of an empty item is that of whatever follows.
+        const int line = item.IsNull() ? e.line : line_of(item);
+        out.push_back({.key = {}, .path = path, .pattern = e.pattern + "[]", .line = line, .value = item});
+        in_->locate(path, line);
     }
     return out;
 }
@@ -178,20 +187,24 @@ std::vector<section::entry> section::items(const entry& e, std::string_view allo
 std::optional<scalar> section::as_scalar(const entry& e, const std::string& allowed) const
 {
     if (!e.value.IsScalar()) {
-        in_->report(e.line, e.path, wrong_kind(e.value, allowed));
+        in_->report(e.line, e.path, wrong_kind(e.value, allowed_now(e, allowed)));
         return std::nullopt;
     }
     // yaml-cpp gives every scalar in quotes the tag "!".
     return scalar{.text = e.value.Scalar(), .quoted = e.value.Tag() == "!"};
 }
 
+std::string section::allowed_now(const entry& e, std::string allowed)
+{
+    if (const auto* missing = find_missing_feature(e.pattern); missing && !missing->supported.empty()) {
+        allowed += " (this version: only " + supported_values(*missing) + ")";
+    }
+    return allowed;
+}
+
 void section::report_value(const entry& e, const complaint& why, const std::string& allowed) const
 {
-    std::string message = why.text + "; allowed: " + allowed;
-    if (const auto* missing = find_missing_feature(e.pattern); missing && !missing->supported.empty()) {
-        message += " (this version: only " + supported_values(*missing) + ")";
-    }
-    in_->report(e.line, e.path, std::move(message));
+    in_->report(e.line, e.path, why.text + "; allowed: " + allowed_now(e, allowed));
 }
 
 void section::check_supported(const entry& e, std::string_view text) const
@@ -203,7 +216,7 @@ void section::check_supported(const entry& e, std::string_view text) const
     if (missing->supported.empty()) {
         in_->report(e.line, e.path, "is not supported yet: leave it out");
     } else {
-        in_->report(e.line, e.path, quoted(text) + " is not supported yet; allowed: " + supported_values(*missing));
+        in_->report(e.line, e.path, in_quotes(text) + " is not supported yet; allowed: " + supported_values(*missing));
     }
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 #include <yaml-cpp/node/node.h>
 
@@ -20,7 +20,7 @@ public:
     /// The map `node`, found under `path` at `line`. `pattern` is the path without indices.
     section(reading& in, const YAML::Node& node, std::string path, std::string pattern, int line);
 
-    /// Reports the keys that were not asked for.
+    /// Reports the keys that were not asked for, and those that must be there and are not.
     void finish();
 
     /// Reads a key into `out`, which holds its default.
@@ -128,13 +128,15 @@ private:
     static std::string list_text(const std::vector<std::string>& values);
 
     void add_entry(const YAML::Node& key, const YAML::Node& value);
-    /// The entry of `key`, if any; where it must be there and is not, says so.
+    /// The entry of `key`, if any; where it must be there and is not, notes that.
     const entry* take(std::string_view key, bool required, std::string_view allowed);
     section open(const entry& e) const;
     section absent(std::string_view key) const;
     /// The elements of a list, as entries; nothing when it is no list or empty (which is reported).
     std::vector<entry> items(const entry& e, std::string_view allowed) const;
     std::optional<scalar> as_scalar(const entry& e, const std::string& allowed) const;
+    /// What is allowed, and how much of it this version can do.
+    static std::string allowed_now(const entry& e, std::string allowed);
     void report_value(const entry& e, const complaint& why, const std::string& allowed) const;
     /// Reports a value, or a whole section (empty text), that this version can't do.
     void check_supported(const entry& e, std::string_view text) const;
@@ -160,8 +162,10 @@ private:
     std::string pattern_;
     int line_;
     bool there_ = false;
-    std::vector<entry> entries_;
+    std::vector<entry> entries_;                          // in order of the file
+    std::unordered_map<std::string, std::size_t> index_;  // key → position in entries_
     std::vector<std::string_view> known_;
+    std::vector<std::pair<std::string_view, std::string>> missing_;  // key, message; reported by finish()
 };
 
 }  // namespace buildkit_lb::config

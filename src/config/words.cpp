@@ -10,7 +10,7 @@ constexpr std::size_t longest_compared = 64;  // no key or name that people mist
 
 }  // namespace
 
-std::string quoted(std::string_view text)
+std::string in_quotes(std::string_view text)
 {
     std::string out = "'";
     for (const char c : text.substr(0, longest_quote)) {
@@ -81,7 +81,7 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 std::string suggestion(std::string_view word, std::span<const std::string_view> candidates)
 {
     const std::string_view near = nearest(word, candidates);
-    return near.empty() ? std::string{} : "; did you mean " + quoted(near) + "?";
+    return near.empty() ? std::string{} : " (did you mean " + in_quotes(near) + "?)";
 }
 
 }  // namespace buildkit_lb::config

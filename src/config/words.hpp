@@ -10,7 +10,7 @@
 namespace buildkit_lb::config {
 
 /// `text` in single quotes, on one line and at most about 60 characters long, whatever it holds.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 /// `a`, `a or b`, `a, b or c`.
 std::string joined(std::span<const std::string_view> words);
@@ -22,7 +22,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 /// The candidate that `word` is most likely a slip of the pen for; empty when none is near enough.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
-/// `; did you mean 'x'?`, or nothing when no candidate is near.
+/// ` (did you mean 'x'?)`, or nothing when no candidate is near.
 std::string suggestion(std::string_view word, std::span<const std::string_view> candidates);
 
 }  // namespace buildkit_lb::config

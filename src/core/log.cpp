@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 namespace buildkit_lb::log {
