@@ -11,24 +11,43 @@
 #include "core/types.hpp"
 
 /// The checked configuration: what load() makes of a YAML file. Immutable after loading and shared between threads.
-/// The defaults written here are the defaults of the file; conf/lb.yaml documents every key for users.
+/// The defaults written here are the defaults of the file; docs/configuration.md documents every key for users.
+/// A field whose feature is listed in not_yet.cpp is read and checked, but load() refuses files that set it.
 namespace buildkit_lb::config {
 
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
 enum class protocol : std::uint8_t { buildkit, tcp };
+enum class proxy_protocol : std::uint8_t { off, v1v2 };
 enum class policy : std::uint8_t { round_robin, least_active_builds, cache_affinity };
 enum class probe_type : std::uint8_t { buildkit, grpc, tcp, off };
 enum class when_empty : std::uint8_t { fail, wait };
 
+/// TLS towards clients. Paths of PEM files.
+struct server_tls {
+    std::string cert;
+    std::string key;
+    std::string client_ca;  ///< not empty: clients must show a certificate that this signed
+};
+
+/// TLS towards workers. Paths of PEM files.
+struct client_tls {
+    std::string ca;
+    std::string cert;
+    std::string key;
+    std::string server_name;  ///< the name the worker's certificate must have; empty: the host of its address
+};
+
 struct listener {
-    std::string name;
+    std::string name;  ///< unique
     endpoint address;
     config::protocol protocol = config::protocol::buildkit;
-    std::string pool;  ///< the name of one of config::pools
+    std::string pool;  ///< the name of one of root::pools
     milliseconds idle_timeout = 3600s;
     std::uint32_t max_connections = 10000;
+    config::proxy_protocol proxy_protocol = config::proxy_protocol::off;
+    std::optional<server_tls> tls;
 };
 
 struct worker {
@@ -38,24 +57,69 @@ struct worker {
     std::uint32_t max_builds = 0;  ///< 0: no cap
 };
 
+/// Every address that a DNS name has is a worker.
+struct discovery {
+    endpoint dns;
+    milliseconds interval = 10s;
+    std::uint32_t max_builds = 0;  ///< of each worker found; 0: no cap
+};
+
 struct health_check {
-    probe_type type = probe_type::tcp;
+    probe_type type = probe_type::tcp;  // becomes `buildkit` with that probe: see not_yet.cpp
     milliseconds interval = 5s;
     milliseconds timeout = 2s;
     std::uint32_t unhealthy_after = 3;  ///< failed probes in a row
     std::uint32_t healthy_after = 2;    ///< passed probes in a row
 };
 
+struct outlier_detection {
+    std::uint32_t consecutive_failures = 3;
+    milliseconds ejection_time = 30s;
+    std::uint32_t max_ejected = 50;  ///< percent of the pool
+};
+
+struct affinity {
+    std::vector<std::string> keys = {"build-arg:BUILDKIT_LB_KEY", "vcs:source", "context", "shared-key"};
+    double load_factor = 1.25;
+    std::uint32_t spill_after = 4;
+    std::uint32_t memory = 100000;  ///< keys remembered
+};
+
+struct queue {
+    std::uint32_t max_length = 1000;
+    milliseconds timeout = 600s;
+    config::when_empty when_empty = config::when_empty::fail;
+};
+
+struct failover {
+    std::uint32_t attempts = 2;  ///< 0: off
+    byte_count record{16ULL << 20};
+};
+
 struct pool {
-    std::string name;
+    std::string name;  ///< unique
     config::policy policy = config::policy::cache_affinity;
     milliseconds connect_timeout = 10s;
-    std::vector<worker> workers;
+    std::vector<worker> workers;  ///< at least one
+    std::optional<config::discovery> discovery;
     config::health_check health_check;
+    std::optional<config::outlier_detection> outlier_detection;
+    milliseconds slow_start = 0s;
+    config::affinity affinity;
+    config::queue queue;
+    config::failover failover;
+    bool platform_routing = true;
+    std::string default_platform = "auto";
+    std::optional<client_tls> tls;
 };
 
 struct admin {
-    endpoint address;
+    endpoint address{.type = endpoint::kind::tcp, .host = "127.0.0.1", .port = 9090, .path = {}};
+    std::string token_file;  ///< empty: none
+};
+
+struct limits {
+    std::uint32_t streams_per_connection = 10000;
 };
 
 struct log_settings {
@@ -64,10 +128,11 @@ struct log_settings {
 };
 
 struct root {
-    std::uint32_t threads = 0;  ///< 0: one per core
+    std::uint32_t threads = 0;  ///< 0: one per core (`auto`)
     std::vector<listener> listeners;
     std::vector<pool> pools;
     config::admin admin;
+    config::limits limits;
     log_settings log;
     bool progress = true;
     milliseconds shutdown_grace = 3600s;

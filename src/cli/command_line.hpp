@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+
+namespace buildkit_lb::cli {
+
+/// What the process exits with. run() has codes of its own: see app/run.hpp.
+enum exit_code : int {
+    ok = 0,
+    failed = 1,  ///< the configuration is bad, or the balancer can't start
+    usage = 2,   ///< the command line is wrong
+};
+
+/// What the command line acts on. main() gives the real things, tests give their own.
+struct surroundings {
+    std::ostream& out;
+    std::ostream& err;
+    /// Where a configuration is looked for when none is named, in this order.
+    std::vector<std::filesystem::path> default_files = {"conf/lb.yaml", "/etc/buildkit-lb/lb.yaml"};
+    /// Runs the balancer and returns the exit code; an exception says why it can't start.
+    std::function<int(const config::root&, const std::string& config_file)> run;
+};
+
+/// Does what the arguments (without the program's name) ask for and returns the exit code of the process. Called once,
+/// by main.
+int execute(std::vector<std::string> arguments, const surroundings& with);
+
+}  // namespace buildkit_lb::cli

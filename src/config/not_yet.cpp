@@ -1,0 +1,67 @@
+#include "config/not_yet.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace buildkit_lb::config {
+namespace {
+
+using enum if_absent;
+
+// Remove a line when its feature is there, or add the values that work now. A section that is listed is refused whole.
+constexpr std::array table{
+    // The default is `buildkit`.
+    missing_feature{"listeners[].protocol", "tcp", must_be_written},
+    missing_feature{"listeners[].proxy_protocol", "off"},
+    missing_feature{"listeners[].tls", ""},
+    // The default is `cache-affinity`.
+    missing_feature{"pools[].policy", "round-robin|least-active-builds", must_be_written},
+    missing_feature{"pools[].workers[].max_builds", "0"},
+    missing_feature{"pools[].discovery", ""},
+    // The default is to be `buildkit`. Until that probe exists it is `tcp`, set in config.hpp: a TCP probe says less
+    // but
+    // is right for every worker.
+    missing_feature{"pools[].health_check.type", "tcp|off"},
+    missing_feature{"pools[].outlier_detection", ""},
+    missing_feature{"pools[].slow_start", "0s"},
+    missing_feature{"pools[].affinity", ""},
+    // The defaults of queue, failover, platform_routing and default_platform speak of builds; without a `buildkit`
+    // listener there are none, so a file that leaves them out gets what it expects.
+    missing_feature{"pools[].queue.max_length", "0"},
+    missing_feature{"pools[].queue.timeout", ""},
+    missing_feature{"pools[].queue.when_empty", "fail"},
+    missing_feature{"pools[].failover.attempts", "0"},
+    missing_feature{"pools[].failover.record", ""},
+    missing_feature{"pools[].platform_routing", "false"},
+    missing_feature{"pools[].default_platform", ""},
+    missing_feature{"pools[].tls", ""},
+    missing_feature{"admin.token_file", ""},
+    missing_feature{"limits", ""},
+};
+
+}  // namespace
+
+bool missing_feature::accepts(std::string_view text) const
+{
+    for (std::string_view rest = supported; !rest.empty();) {
+        const auto bar = std::min(rest.find('|'), rest.size());
+        if (rest.substr(0, bar) == text) {
+            return true;
+        }
+        rest.remove_prefix(std::min(bar + 1, rest.size()));
+    }
+    return false;
+}
+
+const missing_feature* find_missing_feature(std::string_view key)
+{
+    const auto found = std::find_if(table.begin(), table.end(), [&](const missing_feature& m) { return m.key == key; });
+    return found == table.end() ? nullptr : &*found;
+}
+
+std::span<const missing_feature> missing_features()
+{
+    return table;
+}
+
+}  // namespace buildkit_lb::config

@@ -1,0 +1,115 @@
+#include "config/rules.hpp"
+
+#include <algorithm>
+
+#include "config/words.hpp"
+
+namespace buildkit_lb::config {
+namespace {
+
+std::string indexed(std::string_view list, std::size_t index)
+{
+    return std::string{list} + "[" + std::to_string(index) + "]";
+}
+
+template <class Named>
+void check_names(const std::vector<Named>& all, std::string_view list, reading& in)
+{
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const auto first = std::find_if(all.begin(), all.end(), [&](const Named& n) { return n.name == all[i].name; });
+        const auto at = static_cast<std::size_t>(first - all.begin());
+        if (at < i && !all[i].name.empty()) {
+            const std::string other = indexed(list, at);
+            in.report(indexed(list, i) + ".name", in_quotes(all[i].name) + " is already the name of " + other +
+                                                      " (line " + std::to_string(in.line_of(other + ".name")) + ")");
+        }
+    }
+}
+
+void check_pools_exist(const root& r, reading& in)
+{
+    std::vector<std::string_view> names;
+    for (const pool& p : r.pools) {
+        names.emplace_back(p.name);
+    }
+    if (names.empty() || std::find(names.begin(), names.end(), std::string_view{}) != names.end()) {
+        return;  // reported already; the name may be meant for the pool that could not be read
+    }
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const std::string& wanted = r.listeners[i].pool;
+        if (wanted.empty() || std::find(names.begin(), names.end(), wanted) != names.end()) {
+            continue;
+        }
+        in.report(indexed("listeners", i) + ".pool",
+                  "there is no pool " + in_quotes(wanted) + suggestion(wanted, names) + "; allowed: " + joined(names));
+    }
+}
+
+bool is_set(const endpoint& e)
+{
+    return !e.host.empty() || !e.path.empty();
+}
+
+bool is_v6(const endpoint& e)
+{
+    return e.host.find(':') != std::string::npos;
+}
+
+/// True when both can't be listened on at once: the same address, or all addresses of the machine against one of them.
+bool collide(const endpoint& a, const endpoint& b)
+{
+    if (a == b) {
+        return is_set(a) && (a.type == endpoint::kind::unix_socket || a.port != 0);
+    }
+    if (a.type != endpoint::kind::tcp || b.type != endpoint::kind::tcp || a.port != b.port || a.port == 0) {
+        return false;
+    }
+    const auto is_any = [](const endpoint& e) { return e.host == "0.0.0.0" || e.host == "::"; };
+    return is_v6(a) == is_v6(b) && (is_any(a) || is_any(b));
+}
+
+void check_addresses(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const endpoint& mine = r.listeners[i].address;
+        const std::string path = indexed("listeners", i) + ".address";
+        for (std::size_t j = 0; j < i; ++j) {
+            const std::string other = indexed("listeners", j) + ".address";
+            if (collide(r.listeners[j].address, mine)) {
+                in.report(path, in_quotes(mine.to_string()) + " is already taken by " + other + " (line " +
+                                    std::to_string(in.line_of(other)) + ")");
+                break;
+            }
+        }
+        if (collide(r.admin.address, mine)) {
+            in.report(path, in_quotes(mine.to_string()) + " is already taken by admin.address, " +
+                                in_quotes(r.admin.address.to_string()));
+        }
+    }
+}
+
+void check_admin(const root& r, reading& in)
+{
+    if (!r.admin.address.is_loopback()) {
+        in.report("admin.address", in_quotes(r.admin.address.to_string()) +
+                                       " can be reached from other machines: that requires token_file, which is not "
+                                       "supported yet; allowed: an address of this machine only, such as "
+                                       "tcp://127.0.0.1:9090 or unix:///PATH");
+    }
+}
+
+}  // namespace
+
+void check_rules(const root& r, reading& in)
+{
+    check_names(r.listeners, "listeners", in);
+    check_names(r.pools, "pools", in);
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        check_names(r.pools[i].workers, indexed("pools", i) + ".workers", in);
+    }
+    check_pools_exist(r, in);
+    check_addresses(r, in);
+    check_admin(r, in);
+}
+
+}  // namespace buildkit_lb::config

@@ -1,0 +1,165 @@
+#include "config/schema.hpp"
+
+// One line a key: its name, where it goes (which holds its default), and what it may hold. A new key needs its line
+// here, its field in config.hpp, and its words in conf/lb.yaml and docs/configuration.md (tests compare them).
+
+namespace buildkit_lb::config {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr one_of protocols{word{"buildkit", protocol::buildkit}, word{"tcp", protocol::tcp}};
+constexpr one_of proxy_protocols{word{"off", proxy_protocol::off}, word{"v1v2", proxy_protocol::v1v2}};
+constexpr one_of policies{word{"round-robin", policy::round_robin},
+                          word{"least-active-builds", policy::least_active_builds},
+                          word{"cache-affinity", policy::cache_affinity}};
+constexpr one_of probe_types{word{"buildkit", probe_type::buildkit}, word{"grpc", probe_type::grpc},
+                             word{"tcp", probe_type::tcp}, word{"off", probe_type::off}};
+constexpr one_of when_empties{word{"fail", when_empty::fail}, word{"wait", when_empty::wait}};
+constexpr one_of levels{word{"debug", log::level::debug}, word{"info", log::level::info},
+                        word{"warn", log::level::warn}, word{"error", log::level::error}};
+constexpr one_of formats{word{"text", log::format::text}, word{"json", log::format::json}};
+
+constexpr endpoint_url listen_address{endpoint_url::use::listen};
+constexpr endpoint_url worker_address{endpoint_url::use::connect};
+constexpr endpoint_url dns_address{endpoint_url::use::look_up};
+
+constexpr byte_count operator""_KiB(unsigned long long n)
+{
+    return byte_count{n << 10};
+}
+
+void read_server_tls(section& in, server_tls& out)
+{
+    in.required("cert", out.cert, file_path{});
+    in.required("key", out.key, file_path{});
+    in.unset("client_ca", out.client_ca, file_path{});
+}
+
+void read_client_tls(section& in, client_tls& out)
+{
+    in.unset("ca", out.ca, file_path{});
+    in.unset("cert", out.cert, file_path{});
+    in.unset("key", out.key, file_path{});
+    in.unset("server_name", out.server_name, host_name{});
+}
+
+void read_listener(section& in, listener& out)
+{
+    in.required("name", out.name, label_name{});
+    in.required("address", out.address, listen_address);
+    in.optional("protocol", out.protocol, protocols);
+    in.required("pool", out.pool, label_name{});
+    in.optional("idle_timeout", out.idle_timeout, time_span{100ms, 720h});
+    in.optional("max_connections", out.max_connections, whole_number{1, 1'000'000});
+    in.optional("proxy_protocol", out.proxy_protocol, proxy_protocols);
+    in.map("tls", out.tls, read_server_tls);
+}
+
+void read_worker(section& in, worker& out)
+{
+    in.required("name", out.name, label_name{});
+    in.required("address", out.address, worker_address);
+    in.optional("weight", out.weight.value, whole_number{1, 1000});
+    in.optional("max_builds", out.max_builds, whole_number{0, 10'000});
+}
+
+void read_discovery(section& in, discovery& out)
+{
+    in.required("dns", out.dns, dns_address);
+    in.optional("interval", out.interval, time_span{100ms, 24h});
+    in.optional("max_builds", out.max_builds, whole_number{0, 10'000});
+}
+
+void read_health_check(section& in, health_check& out)
+{
+    in.optional("type", out.type, probe_types);
+    in.optional("interval", out.interval, time_span{100ms, 1h});
+    in.optional("timeout", out.timeout, time_span{10ms, 10min});
+    in.optional("unhealthy_after", out.unhealthy_after, whole_number{1, 100});
+    in.optional("healthy_after", out.healthy_after, whole_number{1, 100});
+}
+
+void read_outlier_detection(section& in, outlier_detection& out)
+{
+    in.optional("consecutive_failures", out.consecutive_failures, whole_number{1, 1000});
+    in.optional("ejection_time", out.ejection_time, time_span{100ms, 24h});
+    in.optional("max_ejected", out.max_ejected, percentage{});
+}
+
+void read_affinity(section& in, affinity& out)
+{
+    in.values("keys", out.keys, affinity_key{});
+    in.optional("load_factor", out.load_factor, decimal_number{1, 100});
+    in.optional("spill_after", out.spill_after, whole_number{1, 10'000});
+    in.optional("memory", out.memory, whole_number{0, 10'000'000});
+}
+
+void read_queue(section& in, queue& out)
+{
+    in.optional("max_length", out.max_length, whole_number{0, 1'000'000});
+    in.optional("timeout", out.timeout, time_span{100ms, 168h});
+    in.optional("when_empty", out.when_empty, when_empties);
+}
+
+void read_failover(section& in, failover& out)
+{
+    in.optional("attempts", out.attempts, whole_number{0, 10});
+    in.optional("record", out.record, byte_size{64_KiB, 1'048'576_KiB});
+}
+
+void read_pool(section& in, pool& out)
+{
+    in.required("name", out.name, label_name{});
+    in.optional("policy", out.policy, policies);
+    in.optional("connect_timeout", out.connect_timeout, time_span{10ms, 10min});
+    in.list("workers", out.workers, read_worker);
+    in.map("discovery", out.discovery, read_discovery);
+    in.map("health_check", out.health_check, read_health_check);
+    in.map("outlier_detection", out.outlier_detection, read_outlier_detection);
+    in.optional("slow_start", out.slow_start, time_span{0ms, 24h});
+    in.map("affinity", out.affinity, read_affinity);
+    in.map("queue", out.queue, read_queue);
+    in.map("failover", out.failover, read_failover);
+    in.optional("platform_routing", out.platform_routing, boolean{});
+    in.optional("default_platform", out.default_platform, platform_name{});
+    in.map("tls", out.tls, read_client_tls);
+}
+
+void read_admin(section& in, admin& out)
+{
+    in.optional("address", out.address, listen_address);
+    in.unset("token_file", out.token_file, file_path{});
+}
+
+void read_limits(section& in, limits& out)
+{
+    in.optional("streams_per_connection", out.streams_per_connection, whole_number{1, 1'000'000});
+}
+
+void read_log(section& in, log_settings& out)
+{
+    in.optional("level", out.level, levels);
+    in.optional("format", out.format, formats);
+}
+
+void read_shutdown(section& in, root& out)
+{
+    in.optional("grace", out.shutdown_grace, time_span{0ms, 168h});
+}
+
+}  // namespace
+
+void read_root(section& in, root& out)
+{
+    in.optional("threads", out.threads, automatic_or_number{256});
+    in.list("listeners", out.listeners, read_listener);
+    in.list("pools", out.pools, read_pool);
+    in.map("admin", out.admin, read_admin);
+    in.map("limits", out.limits, read_limits);
+    in.map("log", out.log, read_log);
+    in.optional("progress", out.progress, boolean{});
+    in.map("shutdown", out, read_shutdown);
+}
+
+}  // namespace buildkit_lb::config

@@ -1,0 +1,137 @@
+#include "config/not_yet.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "config/load.hpp"
+#include "config/reference.hpp"
+#include "texts.hpp"
+
+namespace buildkit_lb::config {
+namespace {
+
+using testing::minimal;
+using testing::with_line;
+
+std::string refusals(const std::string& text)
+{
+    std::string out;
+    for (const problem& p : parse(text, "f").problems) {
+        out += (out.empty() ? "" : "\n") + std::to_string(p.line) + " " + p.path + ": " + p.message;
+    }
+    return out;
+}
+
+std::string in_listener(std::string_view line)
+{
+    return refusals(with_line(minimal(), 5, "    pool: default\n    " + std::string{line}));
+}
+
+std::string in_pool(std::string_view line)
+{
+    return refusals(with_line(minimal(), 8, "    policy: round-robin\n    " + std::string{line}));
+}
+
+TEST_CASE("what is not supported yet is refused, never ignored")
+{
+    const std::string out = "is not supported yet: leave it out";
+    CHECK(refusals(with_line(minimal(), 4, "    protocol: buildkit")) ==
+          "4 listeners[0].protocol: 'buildkit' is not supported yet; allowed: tcp");
+    CHECK(refusals(with_line(minimal(), 8, "    policy: cache-affinity")) ==
+          "8 pools[0].policy: 'cache-affinity' is not supported yet; allowed: round-robin or least-active-builds");
+    CHECK(refusals(with_line(minimal(), 10, "      - {name: w1, address: tcp://a:1, max_builds: 4}")) ==
+          "10 pools[0].workers[0].max_builds: '4' is not supported yet; allowed: 0");
+    CHECK(in_listener("proxy_protocol: v1v2") ==
+          "6 listeners[0].proxy_protocol: 'v1v2' is not supported yet; allowed: off");
+    CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
+    CHECK(in_pool("discovery: {dns: tcp://b:1}") == "9 pools[0].discovery: " + out);
+    CHECK(in_pool("health_check: {type: grpc}") ==
+          "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: tcp or off");
+    CHECK(in_pool("health_check: {type: buildkit}") ==
+          "9 pools[0].health_check.type: 'buildkit' is not supported yet; allowed: tcp or off");
+    CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
+    CHECK(in_pool("slow_start: 30s") == "9 pools[0].slow_start: '30s' is not supported yet; allowed: 0s");
+    CHECK(in_pool("affinity: {keys: [context], load_factor: 1.5}") == "9 pools[0].affinity: " + out);
+    CHECK(in_pool("queue: {max_length: 5}") == "9 pools[0].queue.max_length: '5' is not supported yet; allowed: 0");
+    CHECK(in_pool("queue: {timeout: 5s}") == "9 pools[0].queue.timeout: " + out);
+    CHECK(in_pool("queue: {when_empty: wait}") ==
+          "9 pools[0].queue.when_empty: 'wait' is not supported yet; allowed: fail");
+    CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
+    CHECK(in_pool("failover: {record: 1MiB}") == "9 pools[0].failover.record: " + out);
+    CHECK(in_pool("platform_routing: true") ==
+          "9 pools[0].platform_routing: 'true' is not supported yet; allowed: false");
+    CHECK(in_pool("default_platform: linux/amd64") == "9 pools[0].default_platform: " + out);
+    CHECK(in_pool("tls: {ca: a}") == "9 pools[0].tls: " + out);
+    CHECK(refusals("admin: {token_file: t}\n" + minimal()) == "1 admin.token_file: " + out);
+    CHECK(refusals("limits: {streams_per_connection: 5}\n" + minimal()) == "1 limits: " + out);
+}
+
+TEST_CASE("what is not supported yet is checked all the same")
+{
+    const auto complains_of = [](const std::string& found, const std::string& part) {
+        return found.find(part) != std::string::npos;
+    };
+    CHECK(complains_of(in_listener("tls: {cert: a}"), "tls.key: is missing"));
+    CHECK(complains_of(in_listener("tls: {cert: '', key: b}"), "tls.cert: '' is not a path"));
+    CHECK(complains_of(in_pool("discovery: {dns: unix:///a}"), "dns: 'unix:///a' has no name to look up"));
+    CHECK(complains_of(in_pool("outlier_detection: {max_ejected: 50}"), "'50' has no unit: write 50%"));
+    CHECK(complains_of(in_pool("outlier_detection: {max_ejected: 101%}"), "'101%' is out of range"));
+    CHECK(complains_of(in_pool("affinity: {keys: [shared_key]}"), "keys[0]: 'shared_key'"));
+    CHECK(complains_of(in_pool("affinity: {keys: context}"), "keys: found the value 'context'"));
+    CHECK(complains_of(in_pool("affinity: {keys: ['build-arg:']}"), "keys[0]: 'build-arg:'"));
+    CHECK(complains_of(in_pool("affinity: {load_factor: 0.5}"), "'0.5' is out of range"));
+    CHECK(complains_of(in_pool("affinity: {load_factor: .inf}"), "'.inf' is not a number"));
+    CHECK(complains_of(in_pool("failover: {record: 16MB}"), "'16MB' has the unit 'MB'"));
+    CHECK(complains_of(in_pool("failover: {record: 1KiB}"),
+                       "'1KiB' is out of range; allowed: a size from 64KiB to 1GiB"));
+    CHECK(complains_of(in_pool("default_platform: amd64"), "'amd64' is not a platform"));
+    CHECK(complains_of(in_pool("tls: {server_name: a b}"), "'a b' is not a host"));
+    CHECK(complains_of(in_pool("queue: {timeout: 600}"), "'600' has no unit"));
+    CHECK(complains_of(refusals("limits: {stream_per_connection: 5}\n" + minimal()),
+                       "(did you mean 'streams_per_connection'?)"));
+}
+
+TEST_CASE("the value that means off is accepted")
+{
+    CHECK(in_listener("proxy_protocol: off") == "");
+    CHECK(in_listener("proxy_protocol: 'off'") == "");
+    CHECK(in_pool("slow_start: 0s") == "");
+    CHECK(in_pool("slow_start: 0h") == "");
+    CHECK(in_pool("failover: {attempts: 0}") == "");
+    CHECK(in_pool("queue: {max_length: 0, when_empty: fail}") == "");
+    CHECK(in_pool("platform_routing: false") == "");
+    CHECK(in_pool("health_check: {type: off}") == "");
+    CHECK(refusals(with_line(minimal(), 10, "      - {name: w1, address: tcp://a:1, max_builds: 0}")) == "");
+}
+
+TEST_CASE("a key whose default is not supported yet must be written")
+{
+    CHECK(refusals(with_line(minimal(), 4, "")) ==
+          "2 listeners[0].protocol: is missing: its default is not supported yet, so write tcp");
+    CHECK(
+        refusals(with_line(minimal(), 8, "")) ==
+        "7 pools[0].policy: is missing: its default is not supported yet, so write round-robin or least-active-builds");
+}
+
+TEST_CASE("every line of the table names a key of the schema")
+{
+    const std::vector<key_info> keys = reference();
+    for (const missing_feature& m : missing_features()) {
+        INFO(m.key);
+        CHECK(std::any_of(keys.begin(), keys.end(), [&](const key_info& k) { return k.key == m.key; }));
+    }
+}
+
+TEST_CASE("a missing feature accepts whole values only")
+{
+    constexpr missing_feature two{"k", "tcp|off"};
+    CHECK(two.accepts("tcp"));
+    CHECK(two.accepts("off"));
+    CHECK_FALSE(two.accepts("tc"));
+    CHECK_FALSE(two.accepts("tcp|off"));
+    CHECK_FALSE(two.accepts(""));
+    CHECK_FALSE(missing_feature{"k", ""}.accepts(""));
+}
+
+}  // namespace
+}  // namespace buildkit_lb::config
