@@ -153,5 +153,5 @@ def test_a_second_sigterm_ends_at_once(stack, shared_workers, patient, unique):
     wait_until(lambda: lb.get("/readyz")[0] != 200, "the balancer not to be ready")
     assert build.running()
     lb.terminate()
-    lb.wait(5)
+    assert lb.wait(5) == 3  # connections had to be cut
     assert not build.wait(20).ok
