@@ -49,7 +49,8 @@ std::uint32_t receive_budget::consumed(stream_window& w, std::size_t bytes)
         w.since_growth = 0;
     } else if (w.since_growth >= w.target && w.target < largest_ && w.unconsumed <= w.target / 8) {
         const std::uint32_t grown = w.target > largest_ / 2 ? largest_ : w.target * 2;
-        const std::size_t more = grown - std::max<std::size_t>(w.target, w.extra + initial_);
+        const std::size_t charged = std::max<std::size_t>(w.target, w.extra + initial_);
+        const std::size_t more = grown > charged ? grown - charged : 0;
         if (buffered_ + extra_ + more <= budget_) {
             w.target = grown;
         }

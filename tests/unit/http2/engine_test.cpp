@@ -44,9 +44,9 @@ TEST_CASE("Headers keep their order, repeated fields stay apart, empty values st
 {
     joined pair;
     recorder call;
-    const header_list sent{{":method", "POST"}, {":scheme", "http"}, {":path", "/x"}, {":authority", "a"},
-                           {"x-m", "one"},      {"x-empty", ""},     {"x-m", "two"},  {"x-m", ""},
-                           {"x-spaces", " a "}};
+    const header_list sent{{":method", "POST"}, {":scheme", "http"}, {":path", "/x"},
+                           {":authority", "a"}, {"x-m", "one"},      {"x-empty", ""},
+                           {"x-m", "two"},      {"x-m", ""},         {"x-spaces", " a "}};
     pair.client.e.submit_request(sent, call, true);
     pair.pass();
     REQUIRE(pair.server.requests.size() == 1);
@@ -516,8 +516,8 @@ TEST_CASE("A stream can be handed to another handler from inside an event")
     first_then handler;
     handler.e = &pair.client.e;
     handler.next = &next;
-    pair.client.e.submit_request({{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}}, handler,
-                                 true);
+    pair.client.e.submit_request({{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}},
+                                 handler, true);
     pair.pass();
     pair.server.e.submit_response(pair.served(0).ref, {{":status", "200"}}, false);
     pair.server.e.send_data(pair.served(0).ref, text("rest"));
