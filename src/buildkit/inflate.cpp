@@ -61,7 +61,7 @@ result<std::string> inflate(std::string_view compressed, failure_source side, st
             if (inflateReset(&z.stream) != Z_OK) {  // another member follows
                 return broken();
             }
-        } else if (code != Z_OK || (made == 0 && z.stream.avail_in == 0)) {
+        } else if (code != Z_OK) {  // also Z_BUF_ERROR: the input ends before the stream does
             return broken();
         }
     }

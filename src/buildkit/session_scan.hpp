@@ -25,8 +25,8 @@ bool is_sha256_at(std::string_view bytes, std::size_t from);
 ///
 /// `lengths` are the lengths that known ids have (normally the one number 25; zero is ignored) and `known` says whether
 /// a text is one of them. Every window of such a length in a run of session characters is asked for, because the bytes
-/// around an id (lengths and tags of protobuf) may look like letters. O(bytes × lengths) calls of `known`. Ids come out
-/// once each, in order of appearance. Pure; any thread.
+/// around an id (lengths and tags of protobuf) may look like letters. At most one call of `known` for
+/// each byte and length. Ids come out once each, in order of appearance. Pure; any thread.
 template <class Known>
 std::vector<std::string> find_sessions(std::string_view bytes, const std::vector<std::size_t>& lengths, Known&& known)
 {

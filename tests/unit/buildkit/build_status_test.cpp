@@ -79,6 +79,11 @@ TEST_CASE("steps are counted by digest as BuildKit's history counts them")
     CHECK(totals.first_started == start + 1s);
     CHECK(totals.last_message == start + 6s);
     CHECK_FALSE(totals.overflow);
+
+    StatusResponse late;  // a vertex that began before the others is told last
+    vertex(late, "e", 0, 1);
+    feed(status, late);
+    CHECK(status.totals().first_started == start);
 }
 
 TEST_CASE("a step that turns out to be cached after its end is no cache miss")
@@ -225,6 +230,20 @@ TEST_CASE("what is kept of open vertices is bounded")
     CHECK(status.totals().open == 10);
     CHECK(unframed(status.close_open(start)).vertexes_size() == 3);
     CHECK(status.totals().open == 0);
+
+    // Ended ones give their room back.
+    for (int i = 0; i < 10; ++i) {
+        response.Clear();
+        vertex(response, "w" + std::to_string(i), 1).set_name(std::string(1 << 20, 'n'));
+        feed(status, response);
+        response.Clear();
+        vertex(response, "w" + std::to_string(i), 1, 2);
+        feed(status, response);
+    }
+    response.Clear();
+    vertex(response, "x", 1).set_name(std::string(1 << 20, 'n'));
+    feed(status, response);
+    CHECK(unframed(status.close_open(start)).vertexes_size() == 1);
 }
 
 TEST_CASE("times go to the wire and back to the nanosecond, and impossible ones are bent")

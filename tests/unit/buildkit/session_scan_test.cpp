@@ -76,7 +76,8 @@ TEST_CASE("the digits of a sha256 digest are stepped over, and an id right after
     });
     CHECK(found == ids{one});
     CHECK(asked == 1);
-    // Not a digest: too short.
+    // Not a digest: too short, within the bytes and at their end.
+    CHECK(scan("sha256:" + digits.substr(1), {inside}) == ids{inside});
     CHECK(scan("sha256:" + digits.substr(1) + "!", {inside}) == ids{inside});
 }
 

@@ -192,6 +192,14 @@ TEST_CASE("attributes over the bounds are left out and the rest is kept")
     }
     CHECK(size <= max_attrs_size);
     CHECK(info.sessions == texts{"main", "shared"});
+
+    request = typical();
+    for (std::size_t i = 0; i < 2 * max_attrs; ++i) {
+        (*request.mutable_frontendattrs())["k" + std::to_string(i)] = "y";
+    }
+    info = parsed(request);
+    CHECK(info.attrs_left_out);
+    CHECK(info.attrs.size() == max_attrs);
 }
 
 TEST_CASE("a later value of the same attribute replaces the earlier one without being counted twice")
@@ -207,6 +215,20 @@ TEST_CASE("a later value of the same attribute replaces the earlier one without 
     CHECK_FALSE(info->attrs_left_out);
     REQUIRE(info->attrs.size() == 1);
     CHECK(info->attr("key").ends_with("z" + std::to_string(2 * max_attrs - 1)));
+
+    // Also when the map is as full as it may be.
+    bytes.clear();
+    for (std::size_t i = 0; i < max_attrs_size / max_attr_size; ++i) {
+        SolveRequest request;
+        (*request.mutable_frontendattrs())[std::to_string(100 + i)] = std::string(max_attr_size - 3, 'f');
+        bytes += request.SerializeAsString();
+    }
+    SolveRequest last;
+    (*last.mutable_frontendattrs())["100"] = std::string(max_attr_size - 3, 'g');
+    const auto full = parse_solve(bytes + last.SerializeAsString());
+    REQUIRE(full.has_value());
+    CHECK_FALSE(full->attrs_left_out);
+    CHECK(full->attr("100").front() == 'g');
 }
 
 TEST_CASE("sessions, refs and nesting over their bounds are refused")
