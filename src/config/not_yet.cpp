@@ -10,8 +10,6 @@ using enum if_absent;
 
 // Remove a line when its feature is there, or add the values that work now. A section that is listed is refused whole.
 constexpr std::array table{
-    // The default is `buildkit`.
-    missing_feature{"listeners[].protocol", "tcp", must_be_written},
     missing_feature{"listeners[].proxy_protocol", "off"},
     missing_feature{"listeners[].tls", ""},
     // The default is `cache-affinity`.

@@ -221,10 +221,10 @@ void call::on_response(http2::stream_relay&, http2::header_list& headers, bool e
     }
 }
 
-void call::on_response_passed(http2::stream_relay&)
+void call::on_response_passed(http2::stream_relay& relay)
 {
     if (!before_answer.empty()) {
-        engine().send_data(stream_, buffer_slice::copy_of(std::exchange(before_answer, {})));
+        relay.send_own(buffer_slice::copy_of(std::exchange(before_answer, {})));
     }
 }
 

@@ -138,12 +138,14 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{executor_, links_, tasks_, service_.tunnel_options, [this, uuid] {
-                                     service_.shared.sessions.remove(uuid);
-                                     // It is at work further up the stack.
-                                     asio::post(executor_, [gone = std::move(sessions_[uuid])] {});
-                                     sessions_.erase(uuid);
-                                 }};
+    session::surroundings around{executor_, links_, tasks_, service_.tunnel_options, {}, {}};
+    around.on_ended = [this, uuid] { service_.shared.sessions.remove(uuid); };
+    around.on_gone = [this, uuid] {
+        if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
+            asio::post(executor_, [gone = std::move(found->second)] {});
+            sessions_.erase(found);
+        }
+    };
     auto made = std::make_shared<session>(uuid, engine(), stream, std::move(headers), std::move(around));
     if (!service_.shared.sessions.add(uuid, executor_, made)) {
         return nullptr;

@@ -30,6 +30,7 @@ session::session(std::string uuid, http2::engine& downstream, http2::stream_ref 
 
 session::~session()
 {
+    relays_.clear();  // they refer to the engines
     if (tunnel_) {
         tunnel_->detach();
     }
@@ -43,8 +44,8 @@ http2::stream_handler* session::start()
     tunnel::events on;
     on.on_end = [this] { schedule_end(); };
     on.on_closed = [this] {
+        downstream_closed_ = true;
         schedule_end();
-        around_.on_ended();
     };
     tunnel_ = std::make_shared<tunnel>(around_.executor, downstream_, *client_, std::move(on));
     tunnel_->set_stream(stream_);
@@ -122,6 +123,15 @@ void session::detached(const balancer::worker& from)
     // Its engine may be at work further up the stack.
     asio::post(around_.executor, [gone = std::move(attachments_[&from])] {});
     attachments_.erase(&from);
+    check_gone();
+}
+
+void session::check_gone()
+{
+    // A worker still has its end of the tunnel to end, and the tunnel's bytes come to objects of ours.
+    if (ended_ && downstream_closed_ && attachments_.empty()) {
+        around_.on_gone();
+    }
 }
 
 void session::schedule_end()
@@ -137,8 +147,10 @@ void session::schedule_end()
 void session::end()
 {
     if (std::exchange(ended_, true)) {
+        check_gone();
         return;
     }
+    around_.on_ended();
     log::debug("session ended", {{"session", uuid_}, {"workers", attachments_.size()}});
     // At once: the client waits for this, and would for ever with a session that several builds share.
     downstream_.submit_trailers(stream_, {{"grpc-status", "0"}});
@@ -154,6 +166,7 @@ void session::end()
     for (const auto& [w, a] : attached) {
         a->end();
     }
+    check_gone();
 }
 
 }  // namespace buildkit_lb::proxy

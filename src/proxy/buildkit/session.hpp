@@ -35,7 +35,8 @@ public:
         link_table& links;
         task_group& tasks;
         const http2::options& tunnel_options;
-        std::function<void()> on_ended;  ///< the downstream stream is closed: remove the session from the directory
+        std::function<void()> on_ended;  ///< the client has ended the session: no worker gets it any more
+        std::function<void()> on_gone;   ///< nothing refers to it any more: it can be destroyed, but not from inside
     };
 
     /// `stream` is the live downstream stream of Control/Session, `headers` its request's.
@@ -73,6 +74,7 @@ private:
     void tell_opened(const balancer::worker& where, bool attached);
     void schedule_end();
     void end();
+    void check_gone();
 
     const std::string uuid_;
     const http2::header_list headers_;
@@ -85,6 +87,7 @@ private:
     std::map<const balancer::worker*, std::shared_ptr<attachment>> attachments_;
     std::map<const balancer::worker*, std::vector<std::function<void(bool)>>> opening_;
     bool ended_ = false;
+    bool downstream_closed_ = false;
 };
 
 }  // namespace buildkit_lb::proxy

@@ -1,5 +1,8 @@
 #include "http2/stream_relay.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace buildkit_lb::http2 {
 namespace {
 
@@ -9,7 +12,8 @@ struct body_relay {
     stream_ref from_stream;
     engine& to;
     stream_ref to_stream;
-    std::size_t in_flight = 0;  // given to `to` and not taken: its credit is still owed to `from`
+    std::size_t in_flight = 0;  // given to `to` and not taken
+    std::size_t unowed = 0;     // its first bytes, for which `from` is owed no credit
     std::size_t passed = 0;
     bool open = true;  // false: nobody reads it any more, it is dropped as it comes
 
@@ -28,16 +32,16 @@ struct body_relay {
     void taken(std::size_t bytes)
     {
         in_flight -= bytes;
-        from.consume(from_stream, bytes);
+        const std::size_t free = std::min(unowed, bytes);
+        unowed -= free;
+        from.consume(from_stream, bytes - free);
     }
 
     /// What `to` held has been dropped with its stream.
     void drop()
     {
         open = false;
-        if (in_flight > 0) {
-            from.consume(from_stream, std::exchange(in_flight, 0));
-        }
+        from.consume(from_stream, std::exchange(in_flight, 0) - std::exchange(unowed, 0));
     }
 };
 
@@ -91,8 +95,15 @@ struct stream_relay::state {
             s_.answer_started = true;
             s_.answer_ended = end_stream;
             s_.downstream.submit_response(s_.request, headers, end_stream);
+            if (!end_stream) {
+                s_.observer.on_response_passed(s_.self);
+            }
         }
-        void on_data(stream_ref, buffer_slice data) override { s_.down.forward(std::move(data)); }
+        void on_data(stream_ref, buffer_slice data) override
+        {
+            s_.observer.on_response_data(s_.self, data);
+            s_.down.forward(std::move(data));
+        }
         void on_taken(stream_ref, std::size_t bytes) override { s_.up.taken(bytes); }
         void on_trailers(stream_ref, header_list trailers) override
         {
@@ -166,8 +177,6 @@ struct stream_relay::state {
         down.open = false;
         if (observer.on_upstream_reset(self, info) == relay_observer::on_loss::pass_on) {
             downstream.reset(request, info.code == error_code::no_error ? error_code::internal_error : info.code);
-        } else {
-            downstream_closed = true;
         }
     }
 
@@ -231,6 +240,7 @@ void stream_relay::start(const header_list& headers, held_input held, bool urgen
     s.down.from_stream = s.answer;
     s.request_ended = no_body;
     s.downstream.set_handler(s.request, s.on_request);
+    s.up.unowed = held.consumed;
     for (buffer_slice& data : held.data) {
         s.up.forward(std::move(data));
     }
@@ -239,6 +249,18 @@ void stream_relay::start(const header_list& headers, held_input held, bool urgen
     } else if (held.ended) {
         s.end_request(nullptr);
     }
+}
+
+void stream_relay::send_own(buffer_slice data)
+{
+    body_relay& down = state_->down;
+    down.unowed += data.size();
+    down.forward(std::move(data));
+}
+
+stream_handler& stream_relay::downstream_handler()
+{
+    return state_->on_request;
 }
 
 engine& stream_relay::downstream() const

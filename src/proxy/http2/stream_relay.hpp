@@ -34,7 +34,7 @@ public:
     /// The answer's trailers, before they are passed on.
     virtual void on_trailers(stream_relay&, header_list& /*trailers*/) {}
     /// The upstream stream was reset before its end. `pass_on`: so is the downstream stream, with the same code.
-    /// `handled`: the observer has given the downstream stream another handler or an answer of its own.
+    /// `handled`: the observer answers the downstream stream itself, now or later.
     virtual on_loss on_upstream_reset(stream_relay&, const reset_info&) { return on_loss::pass_on; }
     /// The client has reset the downstream stream; the upstream stream is reset too.
     virtual void on_downstream_reset(stream_relay&, const reset_info&) {}
@@ -61,6 +61,9 @@ public:
 
     /// Sends the request upstream and what was received of its body so far, and takes over the downstream stream.
     void start(const header_list& headers, held_input held, bool urgent = false);
+
+    /// Sends bytes of the balancer's own in the answer's body. Only from on_response_passed().
+    void send_own(buffer_slice data);
 
     /// What handles the downstream stream from start() on: for engine_handler::on_request to return.
     stream_handler& downstream_handler();
