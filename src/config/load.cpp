@@ -11,16 +11,17 @@
 
 #include "config/rules.hpp"
 #include "config/schema.hpp"
+#include "config/words.hpp"
 
 namespace buildkit_lb::config {
 namespace {
 
 constexpr std::size_t largest_file = 4U << 20;
 
-load_result failed(std::string_view file, int line, std::string message)
+load_result failed(std::string_view file, int line, std::string_view message)
 {
     load_result out;
-    out.problems.push_back({.file = std::string{file}, .line = line, .path = {}, .message = std::move(message)});
+    out.problems.push_back({.file = std::string{file}, .line = line, .path = {}, .message = one_line(message)});
     return out;
 }
 

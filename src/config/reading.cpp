@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/words.hpp"
+
 namespace buildkit_lb::config {
 
 int reading::line_of(std::string_view path) const
@@ -16,11 +18,11 @@ int reading::line_of(std::string_view path) const
     return 1;
 }
 
-void reading::report(int line, std::string_view path, std::string message)
+void reading::report(int line, std::string_view path, std::string_view message)
 {
     const auto after = std::upper_bound(problems_.begin(), problems_.end(), line,
                                         [](int wanted, const problem& p) { return wanted < p.line; });
-    problems_.insert(after, {.file = file_, .line = line, .path = std::string{path}, .message = std::move(message)});
+    problems_.insert(after, {.file = file_, .line = line, .path = std::string{path}, .message = one_line(message)});
 }
 
 }  // namespace buildkit_lb::config

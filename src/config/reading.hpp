@@ -27,8 +27,9 @@ public:
     /// The line of `path`, or of the nearest section around it that has one; 1 if there is none.
     int line_of(std::string_view path) const;
 
-    void report(int line, std::string_view path, std::string message);
-    void report(std::string_view path, std::string message) { report(line_of(path), path, std::move(message)); }
+    /// `message` may quote anything that the file holds: it is put on one line.
+    void report(int line, std::string_view path, std::string_view message);
+    void report(std::string_view path, std::string_view message) { report(line_of(path), path, message); }
 
     /// The problems in order of line.
     std::vector<problem> take() { return std::move(problems_); }

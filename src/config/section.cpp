@@ -93,10 +93,10 @@ void section::finish()
         }
         // The key may hold anything: in_quotes() keeps it on one line.
         const std::string shown = in_quotes(e.key);
-        in_->report(e.line, path_of(shown.substr(1, shown.size() - 2)), std::move(message));
+        in_->report(e.line, path_of(shown.substr(1, shown.size() - 2)), message);
     }
-    for (auto& [key, message] : missing_) {
-        in_->report(line_, path_of(key), std::move(message));
+    for (const auto& [key, message] : missing_) {
+        in_->report(line_, path_of(key), message);
     }
 }
 

@@ -10,15 +10,20 @@ constexpr std::size_t longest_compared = 64;  // no key or name that people mist
 
 }  // namespace
 
+std::string one_line(std::string_view text)
+{
+    std::string out{text};
+    for (char& c : out) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+            c = '?';
+        }
+    }
+    return out;
+}
+
 std::string in_quotes(std::string_view text)
 {
-    std::string out = "'";
-    for (const char c : text.substr(0, longest_quote)) {
-        const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-        out += control ? '?' : c;
-    }
-    out += text.size() > longest_quote ? "…'" : "'";
-    return out;
+    return "'" + one_line(text.substr(0, longest_quote)) + (text.size() > longest_quote ? "…'" : "'");
 }
 
 std::string joined(std::span<const std::string_view> words)

@@ -9,6 +9,9 @@
 /// Small text helpers for messages to people.
 namespace buildkit_lb::config {
 
+/// `text` with every control character replaced, so that it stays on one line.
+std::string one_line(std::string_view text);
+
 /// `text` in single quotes, on one line and at most about 60 characters long, whatever it holds.
 std::string in_quotes(std::string_view text);
 

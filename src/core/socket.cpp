@@ -43,6 +43,12 @@ asio::awaitable<error_code> connect_unix(stream_socket& socket, const socket_add
     socket.native_non_blocking(true, error);
     asio::steady_timer pause{socket.get_executor()};
     while (!error) {
+        // A wait that was over before the cancellation came succeeds, and the next one would throw.
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (cancellation.cancelled() != asio::cancellation_type::none) {
+            error = asio::error::operation_aborted;
+            break;
+        }
         if (::connect(socket.native_handle(), address.data(), static_cast<socklen_t>(address.size())) == 0) {
             break;
         }
@@ -138,6 +144,11 @@ asio::awaitable<result<stream_socket>> connect(asio::any_io_executor executor, c
         // The address is worth naming where the configuration names something else.
         const std::string whereto =
             numeric_address(where) ? where.to_string() : where.to_string() + " (" + to_string(address) + ")";
+        // Asking for the state does not throw; awaiting anything else after a cancellation would.
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (cancellation.cancelled() != asio::cancellation_type::none) {
+            co_return connect_failure(whereto, asio::error::operation_aborted);
+        }
         const time_point now = clock::now();
         const auto share = std::max(deadline - now, duration::zero()) / static_cast<int>(addresses->size() - i);
 
@@ -154,13 +165,6 @@ asio::awaitable<result<stream_socket>> connect(asio::any_io_executor executor, c
             co_return std::move(socket);
         }
         last = connect_failure(whereto, error);
-        // Only asking for the state does not throw now.
-        const auto cancellation = co_await asio::this_coro::cancellation_state;
-        if (cancellation.cancelled() != asio::cancellation_type::none) {
-            last.code = errc::canceled;
-            last.source = failure_source::internal;
-            last.retryable = false;
-        }
         if (last.code == errc::canceled || last.code == errc::too_many) {
             break;
         }

@@ -27,9 +27,10 @@ bool inconclusive(const probe_result& found)
     return !found && found.error().source == failure_source::internal;
 }
 
+/// Seconds with three decimals, for a log line.
 double in_seconds(duration d)
 {
-    return std::chrono::duration<double>{d}.count();
+    return static_cast<double>(std::chrono::round<std::chrono::milliseconds>(d).count()) / 1000;
 }
 
 }  // namespace

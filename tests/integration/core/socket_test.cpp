@@ -196,6 +196,30 @@ TEST_CASE("a unix socket with a full backlog is waited for, then times out or is
     CHECK(third.error().code == errc::canceled);
 }
 
+TEST_CASE("a connect that is cancelled at any moment ends with an outcome, never with an exception")
+{
+    asio::io_context context;
+    const test::temporary_directory directory;
+    const std::string path = directory.file("worker.sock");
+    asio::local::stream_protocol::acceptor listening{context};
+    listening.open({});
+    listening.bind({path});
+    listening.listen(0);
+    const auto first = try_connect(context, unix_at(path), 1s);
+    REQUIRE(first.has_value());
+    const test::hanging_port hanging{context};
+
+    // The cancellation often falls together with the end of a wait for the backlog, every 10 ms.
+    for (int i = 0; i < 40; ++i) {
+        const auto connected = try_connect(context, unix_at(path), 60s, 9900us + i * 5us);
+        REQUIRE(connected.error().code == errc::canceled);
+    }
+    const auto before_it_began = try_connect(context, tcp_at("127.0.0.1", hanging.number()), 60s, -1s);
+    CHECK(before_it_began.error().code == errc::canceled);
+    const auto while_looking_up = try_connect(context, tcp_at("localhost", hanging.number()), 60s, 0s);
+    CHECK(while_looking_up.error().code == errc::canceled);
+}
+
 TEST_CASE("being out of file descriptors is our own failure, not the worker's")
 {
     asio::io_context context;

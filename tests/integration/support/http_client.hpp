@@ -68,6 +68,13 @@ public:
         return answer;
     }
 
+    /// True when an answer, or the end, has not come yet.
+    bool nothing_yet()
+    {
+        char byte = 0;
+        return received_.empty() && ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+    }
+
     /// True when the server has closed its side and nothing more came.
     bool closed() { return received_.empty() && !read_more() && received_.empty(); }
 

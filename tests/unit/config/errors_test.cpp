@@ -276,8 +276,9 @@ TEST_CASE("two listeners can't have addresses that collide, and may have those t
 
 TEST_CASE("what a file holds can't break the lines of the report")
 {
-    const auto problems = problems_of(minimal() + "\"a\\nb\": 1\nprogress: \"x\\ny\"\n");
-    REQUIRE(problems.size() == 2);
+    const auto problems =
+        problems_of(minimal() + "\"a\\nb\": 1\nprogress: \"x\\ny\"\nadmin: {address: \"tcp://h:1\\n2\"}\n");
+    REQUIRE(problems.size() == 3);
     for (const std::string& p : problems) {
         CHECK(p.find('\n') == std::string::npos);
     }
