@@ -38,15 +38,37 @@ std::string_view name_of(config::policy policy)
     return "cache-affinity";
 }
 
+balancer::placement_limits placement_limits_of(const config::limits& from)
+{
+    balancer::placement_limits limits;
+    limits.hold_time = from.hold_time;
+    limits.held_calls = from.held_calls;
+    limits.held_bytes = from.held_bytes.value;
+    limits.remembered_builds = from.remembered_builds;
+    return limits;
+}
+
+http2::options http2_options_of(const config::limits& from)
+{
+    http2::options options;
+    options.max_concurrent_streams = from.streams_per_connection;
+    options.memory_budget = from.connection_memory.value;
+    options.connection_window =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(options.connection_window, from.connection_memory.value));
+    options.max_header_list = static_cast<std::uint32_t>(from.header_list.value);
+    return options;
+}
+
 }  // namespace
 
 /// A pool, what probes it, and what its listeners share.
 struct application::pool {
-    pool(const config::pool& from, asio::any_io_executor control, metrics::instruments& instruments)
+    pool(const config::pool& from, const config::limits& limits, asio::any_io_executor control,
+         metrics::instruments& instruments)
         : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from),
                                                     balancer::make_policy(name_of(from.policy))),
                    from.connect_timeout},
-          buildkit{upstream, balancer::placement_limits{}},
+          buildkit{upstream, placement_limits_of(limits)},
           prober{control, upstream.workers, from.health_check, instruments}
     {
         for (const auto& w : from.workers) {
@@ -98,7 +120,7 @@ void application::make_pools()
 {
     std::vector<std::shared_ptr<const balancer::pool>> collected;
     for (const auto& from : settings_.pools) {
-        pools_.push_back(std::make_unique<pool>(from, control_.get_executor(), instruments_));
+        pools_.push_back(std::make_unique<pool>(from, settings_.limits, control_.get_executor(), instruments_));
         collected.push_back(pools_.back()->upstream.workers);
     }
     instruments_.add_collector(metrics::make_pool_collector(std::move(collected)));
@@ -112,7 +134,8 @@ void application::make_listener(const config::listener& from)
     auto& counters = instruments_.for_listener(from.name);
     services_.push_back(std::make_unique<service>(service{
         {pool.upstream, instruments_, counters, from.idle_timeout},
-        {from.name, pool.buildkit, instruments_, counters, from.idle_timeout, settings_.progress, {}, {}, {}},
+        {from.name, pool.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
+         http2_options_of(settings_.limits)},
     }));
     auto& served = *services_.back();
     proxy::listener::connection_handler handler;

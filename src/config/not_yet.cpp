@@ -34,7 +34,6 @@ constexpr std::array table{
     missing_feature{"pools[].default_platform", ""},
     missing_feature{"pools[].tls", ""},
     missing_feature{"admin.token_file", ""},
-    missing_feature{"limits", ""},
 };
 
 }  // namespace

@@ -59,8 +59,8 @@ buildkit_connection::buildkit_connection(buildkit_service& service, data_thread&
     : service_{service},
       executor_{on.executor()},
       tasks_{executor_},
-      links_{executor_, service.shared.pool, service.instruments, service.upstream_options},
-      connection_{std::move(downstream), http2::role::server, service.downstream_options, *this}
+      links_{executor_, service.shared.pool, service.instruments, service.http2},
+      connection_{std::move(downstream), http2::role::server, service.http2, *this}
 {
     on.watch(*this);
 }
@@ -138,7 +138,7 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{executor_, links_, tasks_, service_.tunnel_options, {}, {}};
+    session::surroundings around{executor_, links_, tasks_, service_.http2, {}, {}};
     around.on_ended = [this, uuid] { service_.shared.sessions.remove(uuid); };
     around.on_gone = [this, uuid] {
         if (const auto found = sessions_.find(uuid); found != sessions_.end()) {

@@ -33,9 +33,7 @@ struct buildkit_service {
     metrics::listener_metrics& metrics;
     duration idle_timeout;
     bool progress = true;
-    http2::options downstream_options;
-    http2::options upstream_options;
-    http2::options tunnel_options;
+    http2::options http2;  ///< of every HTTP/2 connection, also inside tunnels
 };
 
 }  // namespace buildkit_lb::proxy

@@ -63,7 +63,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_pool("default_platform: linux/amd64") == "9 pools[0].default_platform: " + out);
     CHECK(in_pool("tls: {ca: a}") == "9 pools[0].tls: " + out);
     CHECK(refusals("admin: {token_file: t}\n" + minimal()) == "1 admin.token_file: " + out);
-    CHECK(refusals("limits: {streams_per_connection: 5}\n" + minimal()) == "1 limits: " + out);
 }
 
 TEST_CASE("what is not supported yet is checked all the same")
