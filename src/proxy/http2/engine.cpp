@@ -19,7 +19,11 @@ constexpr std::size_t max_passed_continuations = 4096;
 }  // namespace
 
 engine::impl::impl(role as, const options& limits, engine_handler& handler)
-    : as_{as}, limits_{limits}, handler_{handler}, budget_{limits_}, filter_{as, limits_}
+    : as_{as},
+      limits_{limits},
+      handler_{handler},
+      budget_{limits_},
+      filter_{as, limits_, {as == role::server ? &admits : nullptr, this}}
 {
     peer_.max_concurrent_streams = as == role::client ? limits.assumed_peer_streams : 0xffffffff;
     peer_.initial_window = 65535;
@@ -49,6 +53,7 @@ void engine::impl::create_session()
     nghttp2_session_callbacks_set_on_invalid_header_callback(raw_callbacks, &on_invalid_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(raw_callbacks, &on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(raw_callbacks, &on_data_chunk);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(raw_callbacks, &on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(raw_callbacks, &on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(raw_callbacks, &on_send_data);
 

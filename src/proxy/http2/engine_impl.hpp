@@ -10,6 +10,7 @@
 #include "http2/flow_control.hpp"
 #include "http2/header_filter.hpp"
 #include "http2/output_queue.hpp"
+#include "http2/stale_frames.hpp"
 
 namespace buildkit_lb::http2 {
 
@@ -111,10 +112,12 @@ private:
     static int on_frame(nghttp2_session*, const nghttp2_frame*, void*) noexcept;
     static int on_data_chunk(nghttp2_session*, std::uint8_t, std::int32_t, const std::uint8_t*, std::size_t,
                              void*) noexcept;
+    static int on_invalid_frame(nghttp2_session*, const nghttp2_frame*, int, void*) noexcept;
     static int on_stream_close(nghttp2_session*, std::int32_t, std::uint32_t, void*) noexcept;
     int header_received(stream_state& s, header field);
     void headers_complete(stream_state& s, const nghttp2_frame& frame);
     void end_received(stream_state& s);
+    static bool admits(void* context, std::uint32_t wire_id);
     void settings_received();
     void feed(std::span<const std::byte> bytes);
     void return_connection_credit();
@@ -139,6 +142,8 @@ private:
     nghttp2_data_provider provider(stream_state& s) const;
 
     header_filter filter_;
+    stale_frames stale_;
+    error_code stale_error_ = error_code::no_error;
     std::vector<std::unique_ptr<stream_state>> slots_;
     std::vector<std::uint32_t> free_;
     std::vector<stream_ref> late_;       // reset or closed by a command: their events are yet to be raised

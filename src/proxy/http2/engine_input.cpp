@@ -41,6 +41,10 @@ void engine::impl::receive(buffer_slice bytes)
         nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
         fail(error_code::enhance_your_calm, "header_flood", "a header block above the bounds");
     }
+    if (filter_.shut() && !failed_) {
+        nghttp2_session_terminate_session(session_, static_cast<std::uint32_t>(stale_error_));
+        fail(stale_error_, to_string(stale_error_), "a frame on a stream that is closed");
+    }
     if (!failed_) {
         return_connection_credit();
         pump();
@@ -90,6 +94,7 @@ int engine::impl::on_begin_headers(nghttp2_session* session, const nghttp2_frame
         s.wire_id = frame->hd.stream_id;
         s.counted = true;
         ++e.open_theirs_;
+        e.stale_.opened(static_cast<std::uint32_t>(s.wire_id));
         nghttp2_session_set_stream_user_data(session, s.wire_id, &s);
     }
     e.incoming_.reserve(16, 512);
@@ -214,6 +219,26 @@ void engine::impl::end_received(stream_state& s)
     if (!s.muted) {
         s.handler->on_end(s.ref);
     }
+}
+
+bool engine::impl::admits(void* context, std::uint32_t wire_id)
+{
+    impl& e = self(context);
+    if (wire_id == 0 || wire_id % 2 == 0 || wire_id > e.stale_.newest() ||
+        nghttp2_session_find_stream(e.session_, static_cast<std::int32_t>(wire_id)) != nullptr) {
+        return true;
+    }
+    e.stale_error_ = e.stale_.judge(wire_id);
+    return e.stale_error_ == error_code::no_error;
+}
+
+int engine::impl::on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int, void* user_data) noexcept
+{
+    // It may be of a stream that was refused before we heard of it; more of its frames may follow.
+    if (frame->hd.stream_id > 0) {
+        self(user_data).stale_.reset(static_cast<std::uint32_t>(frame->hd.stream_id));
+    }
+    return 0;
 }
 
 void engine::impl::settings_received()

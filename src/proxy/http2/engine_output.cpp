@@ -58,12 +58,18 @@ std::size_t engine::impl::collect(std::vector<buffer_slice>& out, std::size_t ma
 void engine::impl::look_at_frame(std::span<const std::uint8_t> frame)
 {
     constexpr std::size_t goaway_size = 17;
+    const auto number = [&](std::size_t at) {
+        return static_cast<std::uint32_t>(frame[at]) << 24 | static_cast<std::uint32_t>(frame[at + 1]) << 16 |
+               static_cast<std::uint32_t>(frame[at + 2]) << 8 | frame[at + 3];
+    };
+    if (frame.size() >= 13 && frame[3] == NGHTTP2_RST_STREAM) {
+        stale_.reset(number(5));
+        return;
+    }
     if (frame.size() < goaway_size || frame[3] != NGHTTP2_GOAWAY) {
         return;
     }
-    const auto code = static_cast<error_code>(static_cast<std::uint32_t>(frame[13]) << 24 |
-                                              static_cast<std::uint32_t>(frame[14]) << 16 |
-                                              static_cast<std::uint32_t>(frame[15]) << 8 | frame[16]);
+    const auto code = static_cast<error_code>(number(13));
     if (failed_) {
         silent_ = true;
     } else if (terminating_) {

@@ -11,7 +11,8 @@ constexpr std::size_t frame_header_size = 9;
 /// The largest frame we let peers send: what the protocol starts with, never raised.
 constexpr std::size_t max_frame_size = 16384;
 
-constexpr std::uint8_t type_headers = 1;
+constexpr std::uint8_t type_headers = 1;  // and DATA is 0
+constexpr std::uint8_t type_rst_stream = 3;
 constexpr std::uint8_t type_continuation = 9;
 constexpr std::uint8_t flag_end_stream = 0x1;
 constexpr std::uint8_t flag_end_headers = 0x4;
@@ -23,11 +24,12 @@ constexpr std::size_t keep_capacity = 16384;
 
 }  // namespace
 
-header_filter::header_filter(role as, const options& limits)
+header_filter::header_filter(role as, const options& limits, gate stale)
     : max_block_{limits.max_header_block},
       max_continuations_{limits.max_continuations},
       values_{limits.max_header_list},
-      preface_left_{as == role::server ? preface_size : 0}
+      preface_left_{as == role::server ? preface_size : 0},
+      gate_{stale}
 {
 }
 
@@ -69,7 +71,7 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
         return front;
     };
     for (;;) {
-        if (flooded_) {
+        if (flooded_ || shut_) {
             return {};
         }
         if (!emit_.empty()) {
@@ -93,14 +95,23 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
             pass += part;
             skip -= part;
         }
+        if (ends_run_ && payload_left_ == 0) {
+            ends_run_ = false;
+            if (pass > 0) {
+                return passed();
+            }
+        }
         if (pass == in.size()) {
             return passed();
         }
         const std::size_t left = in.size() - pass;
-        if (partial_size_ == 0 && left >= frame_header_size) {
-            const std::byte* const header = in.data() + pass;
-            if (!gathers(parse(header)) && state_ == state::passing) {
-                payload_left_ = parse(header).length;
+        if (partial_size_ == 0 && left >= frame_header_size && state_ == state::passing) {
+            const frame_header h = parse(in.data() + pass);
+            if (!gathers(h)) {
+                if (!admits(h)) {
+                    return passed();
+                }
+                payload_left_ = h.length;
                 pass += frame_header_size;
                 continue;
             }
@@ -123,9 +134,23 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
     }
 }
 
+bool header_filter::admits(const frame_header& h)
+{
+    if (gate_.admits == nullptr) {
+        return true;
+    }
+    // nghttp2 is to know of streams that open and close before the next frame is judged.
+    ends_run_ = h.type == type_headers || h.type == type_rst_stream;
+    shut_ = h.type <= type_headers && !gate_.admits(gate_.context, h.stream);
+    return !shut_;
+}
+
 bool header_filter::on_frame_header(const std::byte* bytes)
 {
     const frame_header h = parse(bytes);
+    if (state_ == state::passing && !admits(h)) {
+        return true;
+    }
     if (gathers(h)) {
         current_ = h;
         payload_left_ = h.length;

@@ -20,7 +20,13 @@ namespace buildkit_lb::http2 {
 /// bytes pass as they are, uncopied. Owned by an engine.
 class header_filter {
 public:
-    header_filter(role as, const options& limits);
+    /// Says whether a DATA or HEADERS frame may go on to nghttp2; without a function they all may.
+    struct gate {
+        bool (*admits)(void* context, std::uint32_t stream);
+        void* context;
+    };
+
+    header_filter(role as, const options& limits, gate stale);
 
     /// The next bytes for nghttp2, cut from the front of `in` or made here (good until the next call). Empty where
     /// `in` is used up, or where the connection must be given up: see flooded().
@@ -28,6 +34,9 @@ public:
 
     /// The peer has sent more CONTINUATION frames, or a larger header block, than is allowed.
     bool flooded() const { return flooded_; }
+
+    /// A frame was not admitted: nothing passes any more.
+    bool shut() const { return shut_; }
 
     /// The values cut out of the header block that next() returned last.
     const large_values& values() const { return values_; }
@@ -48,6 +57,7 @@ private:
 
     static frame_header parse(const std::byte* bytes);
     bool gathers(const frame_header& h) const;
+    bool admits(const frame_header& h);
     /// Looks at a complete frame header. True: its frame is gathered, not passed.
     bool on_frame_header(const std::byte* bytes);
     /// The payload of a gathered frame is complete.
@@ -67,6 +77,9 @@ private:
     std::byte partial_[9] = {};     // a frame header that came in pieces
     std::size_t partial_size_ = 0;
     bool flooded_ = false;
+    bool shut_ = false;
+    bool ends_run_ = false;  // what is passed at once ends with the frame we are in
+    gate gate_;
 
     frame_header headers_{};  // of the HEADERS frame of the block being gathered
     frame_header current_{};
