@@ -13,7 +13,10 @@ constexpr std::size_t max_frame_size = 16384;
 
 constexpr std::uint8_t type_headers = 1;  // and DATA is 0
 constexpr std::uint8_t type_rst_stream = 3;
+constexpr std::uint8_t type_goaway = 7;
 constexpr std::uint8_t type_continuation = 9;
+/// The last stream's number and the error code.
+constexpr std::size_t goaway_size = 8;
 constexpr std::uint8_t flag_end_stream = 0x1;
 constexpr std::uint8_t flag_end_headers = 0x4;
 constexpr std::uint8_t flag_padded = 0x8;
@@ -28,6 +31,7 @@ header_filter::header_filter(role as, const options& limits, gate stale)
     : max_block_{limits.max_header_block},
       max_continuations_{limits.max_continuations},
       values_{limits.max_header_list},
+      from_client_{as == role::server},
       preface_left_{as == role::server ? preface_size : 0},
       gate_{stale}
 {
@@ -50,6 +54,12 @@ bool header_filter::gathers(const frame_header& h) const
         return h.type == type_continuation && h.stream == headers_.stream;
     }
     return h.type == type_headers && (h.flags & flag_end_headers) == 0 && h.stream != 0;
+}
+
+bool header_filter::corrects(const frame_header& h) const
+{
+    return from_client_ && state_ == state::passing && h.type == type_goaway && h.stream == 0 &&
+           h.length >= goaway_size && h.length <= max_frame_size;
 }
 
 std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
@@ -78,7 +88,7 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
             emitted_ = true;
             return emit_;
         }
-        if (state_ == state::first || state_ == state::continuation) {
+        if (state_ != state::passing && state_ != state::between) {
             const std::size_t part = std::min(payload_left_, in.size());
             block_.insert(block_.end(), in.begin(), in.begin() + static_cast<std::ptrdiff_t>(part));
             in = in.subspan(part);
@@ -107,7 +117,7 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
         const std::size_t left = in.size() - pass;
         if (partial_size_ == 0 && left >= frame_header_size && state_ == state::passing) {
             const frame_header h = parse(in.data() + pass);
-            if (!gathers(h)) {
+            if (!gathers(h) && !corrects(h)) {
                 if (!admits(h)) {
                     return passed();
                 }
@@ -151,6 +161,13 @@ bool header_filter::on_frame_header(const std::byte* bytes)
     if (state_ == state::passing && !admits(h)) {
         return true;
     }
+    if (corrects(h)) {
+        headers_ = h;
+        block_.clear();
+        payload_left_ = h.length;
+        state_ = state::goaway;
+        return true;
+    }
     if (gathers(h)) {
         current_ = h;
         payload_left_ = h.length;
@@ -179,6 +196,12 @@ bool header_filter::on_frame_header(const std::byte* bytes)
 
 void header_filter::on_frame_end()
 {
+    if (state_ == state::goaway) {
+        std::fill_n(block_.begin(), sizeof(std::uint32_t), std::byte{0});
+        emit_frame(type_goaway, headers_.flags, {}, block_);
+        state_ = state::passing;
+        return;
+    }
     if (state_ == state::first && !unwrap_first_frame()) {
         // Padding longer than the frame: as it came, for nghttp2 to refuse.
         emit_frame(type_headers, headers_.flags, {}, block_);

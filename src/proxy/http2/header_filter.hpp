@@ -46,7 +46,8 @@ private:
         passing,      // between frames, or inside one that passes
         first,        // inside the HEADERS frame of a block of several frames
         between,      // after a frame of such a block
-        continuation  // inside a CONTINUATION frame of it
+        continuation,  // inside a CONTINUATION frame of it
+        goaway         // inside a GOAWAY that is corrected
     };
     struct frame_header {
         std::uint32_t length;
@@ -57,6 +58,9 @@ private:
 
     static frame_header parse(const std::byte* bytes);
     bool gathers(const frame_header& h) const;
+    /// A client's GOAWAY: the last stream it names is set to 0. We open no streams, so the number means nothing; but
+    /// gRPC clients say 2^31-1 as they close, and nghttp2 takes that for a protocol error.
+    bool corrects(const frame_header& h) const;
     bool admits(const frame_header& h);
     /// Looks at a complete frame header. True: its frame is gathered, not passed.
     bool on_frame_header(const std::byte* bytes);
@@ -72,6 +76,7 @@ private:
     large_values values_;
 
     state state_ = state::passing;
+    bool from_client_;
     std::size_t preface_left_;      // of the client's preface
     std::size_t payload_left_ = 0;  // of the frame we are in
     std::byte partial_[9] = {};     // a frame header that came in pieces

@@ -55,12 +55,9 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
         {3, "    address: tcp://0.0.0.0:9090",
          "f:3: listeners[0].address: 'tcp://0.0.0.0:9090' is already taken by admin.address, 'tcp://127.0.0.1:9090'"},
         {4, "    protocol: http",
-         "f:4: listeners[0].protocol: 'http' is not one of the words known here; allowed: buildkit or tcp (this "
-         "version: only tcp)"},
+         "f:4: listeners[0].protocol: 'http' is not one of the words known here; allowed: buildkit or tcp"},
         {4, "    protocol: TCP",
-         "f:4: listeners[0].protocol: 'TCP' is not one of the words known here; allowed: buildkit or tcp (this "
-         "version: "
-         "only tcp)"},
+         "f:4: listeners[0].protocol: 'TCP' is not one of the words known here; allowed: buildkit or tcp"},
         {4, "    protocol: tcp\n    protocol: tcp", "f:5: listeners[0].protocol: is already set on line 4"},
         {5, "    pool: defualt",
          "f:5: listeners[0].pool: there is no pool 'defualt' (did you mean 'default'?); allowed: default"},
@@ -172,7 +169,7 @@ listeners:
     idle_timeout: 3600
   - name: a
     address: tcp://127.0.0.1:1234
-    protocol: buildkit
+    protocol: buildkitd
     pool: default
     max_connections: many
 pools:

@@ -35,8 +35,6 @@ std::string in_pool(std::string_view line)
 TEST_CASE("what is not supported yet is refused, never ignored")
 {
     const std::string out = "is not supported yet: leave it out";
-    CHECK(refusals(with_line(minimal(), 4, "    protocol: buildkit")) ==
-          "4 listeners[0].protocol: 'buildkit' is not supported yet; allowed: tcp");
     CHECK(refusals(with_line(minimal(), 8, "    policy: cache-affinity")) ==
           "8 pools[0].policy: 'cache-affinity' is not supported yet; allowed: round-robin or least-active-builds");
     CHECK(refusals(with_line(minimal(), 10, "      - {name: w1, address: tcp://a:1, max_builds: 4}")) ==
