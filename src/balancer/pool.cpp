@@ -53,8 +53,9 @@ std::string_view to_string(worker_health health)
 
 bool pool_snapshot::ready() const
 {
-    return std::any_of(workers.begin(), workers.end(),
-                       [](const worker_view& v) { return v.health == worker_health::up && !v.draining; });
+    return std::any_of(workers.begin(), workers.end(), [this](const worker_view& v) {
+        return !v.draining && (v.health == worker_health::up || (v.health == worker_health::unknown && !probed));
+    });
 }
 
 pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by)
@@ -88,7 +89,9 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
     if (eligible.empty()) {
         return std::nullopt;
     }
-    const choice chosen = policy_->choose(eligible);
+    const choice chosen = context.kind == build_kind::internal
+                              ? choice{internal_rotation_++ % eligible.size(), "internal"}
+                              : policy_->choose(eligible);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
     return pick{lease{eligible[chosen.index], context.kind}, policy_name_, chosen.reason};
@@ -141,6 +144,10 @@ void pool::report_connect_failure(const worker& w, const failure& why)
 void pool::observe_connect_failures(failure_observer observer)
 {
     observer_ = std::move(observer);
+    const std::lock_guard lock{mutex_};
+    auto next = std::make_shared<pool_snapshot>(*snapshot_);
+    next->probed = true;
+    snapshot_ = std::move(next);
 }
 
 void pool::update(const worker& w, const std::function<void(worker_view&)>& change)

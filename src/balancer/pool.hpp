@@ -48,7 +48,9 @@ public:
     /// The workers as they are now.
     std::shared_ptr<const pool_snapshot> snapshot() const;
 
-    /// Chooses among eligible workers: not down, not draining, below their cap, not excluded.
+    /// Chooses among eligible workers: not down, not draining, below their cap, not excluded. Internal builds go round
+    /// them in turn and leave the policy alone: clients make several of them for each build of the user's, and the
+    /// policy's own turns are for those.
     /// nullopt: there is none; explain_no_pick() says why.
     std::optional<pick> pick_worker(const pick_context& context);
 
@@ -78,6 +80,7 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
+    std::size_t internal_rotation_ = 0;              // guarded by mutex_
     failure_observer observer_;                      // set before any traffic
 };
 

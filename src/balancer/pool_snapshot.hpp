@@ -26,8 +26,9 @@ struct worker_view {
 struct pool_snapshot {
     std::string pool;
     std::vector<worker_view> workers;
+    bool probed = false;  ///< something probes it: `unknown` will not last
 
-    /// True when a worker is known to be up and may take builds.
+    /// True when a worker may take builds that is known to be up, or that nothing will ever know more of.
     bool ready() const;
 };
 

@@ -23,8 +23,8 @@ constexpr std::array table{
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},
     missing_feature{"pools[].affinity", ""},
-    // The defaults of queue, failover, platform_routing and default_platform speak of builds; without a `buildkit`
-    // listener there are none, so a file that leaves them out gets what it expects.
+    // The defaults of queue, failover, platform_routing and default_platform begin to matter when their feature is
+    // there; until then a file that leaves them out gets none of it, as one that turns them off.
     missing_feature{"pools[].queue.max_length", "0"},
     missing_feature{"pools[].queue.timeout", ""},
     missing_feature{"pools[].queue.when_empty", "fail"},

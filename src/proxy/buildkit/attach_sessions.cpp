@@ -15,22 +15,31 @@ constexpr auto attach_time = 15s;
 
 }  // namespace
 
-asio::awaitable<std::size_t> attach_sessions(buildkit_connection& connection, std::vector<std::string> sessions,
-                                             std::shared_ptr<balancer::worker> where)
+asio::awaitable<result<void>> attach_sessions(buildkit_connection& connection, std::vector<std::string> sessions,
+                                              std::shared_ptr<balancer::worker> where)
 {
     const auto now = clock::now();
-    std::vector<one_shot<bool>> offers;
+    std::vector<one_shot<attach_outcome>> offers;
     offers.reserve(sessions.size());
     for (const auto& uuid : sessions) {
         offers.emplace_back(connection.executor());
         connection.service().shared.sessions.attach(uuid, where, now, offers.back().setter());
     }
-    std::size_t attached = 0;
-    for (auto& offer : offers) {
-        const auto has = co_await offer.wait(now + attach_time);
-        attached += has.value_or(false) ? 1U : 0U;
+    result<void> outcome;
+    for (std::size_t i = 0; i < offers.size(); ++i) {
+        const auto came = co_await offers[i].wait(now + attach_time);
+        switch (came.value_or(attach_outcome::unreachable)) {
+            case attach_outcome::attached: break;
+            case attach_outcome::absent:
+                co_return failure{errc::closed, failure_source::downstream, false,
+                                  "buildkit-lb: no active session for " + sessions[i]};
+            case attach_outcome::unreachable:
+                outcome = failure{errc::unreachable, failure_source::upstream, true,
+                                  "worker " + where->name() + " did not take the session " + sessions[i]};
+                break;
+        }
     }
-    co_return attached;
+    co_return outcome;
 }
 
 buildkit::grpc_code grpc_code_of(const failure& why)

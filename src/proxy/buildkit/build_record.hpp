@@ -22,7 +22,8 @@ public:
     std::string policy;
     std::string reason;
     bool internal = false;
-    bool linked = false;
+    bool linked = false;            ///< its request looks like it takes another build as an input
+    bool linked_to_parent = false;  ///< and it was placed with it
     std::size_t sessions = 0;
     time_point arrived;
     time_point placed;

@@ -61,6 +61,17 @@ call::call(buildkit_connection& on, http2::stream_ref stream, http2::header_list
 
 call::~call() = default;
 
+void call::hold(std::size_t bytes)
+{
+    held_bytes_ += bytes;
+    connection_.note_held(bytes);
+}
+
+void call::release_held()
+{
+    connection_.note_released(std::exchange(held_bytes_, 0));
+}
+
 http2::engine& call::engine()
 {
     return connection_.engine();
@@ -113,7 +124,7 @@ void call::relay_to(std::shared_ptr<link> to)
     }
     relay_ = std::make_unique<http2::stream_relay>(engine(), stream_, link_->engine(), *this);
     relay_->start(headers_, std::exchange(held_, {}));
-    held_bytes_ = 0;
+    release_held();
 }
 
 http2::stream_handler& call::handler()
@@ -164,7 +175,7 @@ void call::drop_input()
     }
     engine().consume(stream_, owed - held_.consumed);
     held_ = {};
-    held_bytes_ = 0;
+    release_held();
 }
 
 void call::on_data(http2::stream_ref stream, buffer_slice data)
@@ -173,11 +184,16 @@ void call::on_data(http2::stream_ref stream, buffer_slice data)
         engine().consume(stream, data.size());
         return;
     }
-    held_bytes_ += data.size();
+    hold(data.size());
     if (reader_) {
-        // Bounded by the reader's largest message, which may be more than the stream's window.
-        engine().consume(stream, data.size());
-        held_.consumed += data.size();
+        // A message may be larger than the stream's window: while it is read, credit goes back as its bytes come, and
+        // the connection's own bound is what keeps memory in check.
+        if (connection_.held_bytes() > connection_.service().http2.memory_budget) {
+            unreadable_ = "too many bytes of unfinished requests are held on this connection";
+        } else {
+            engine().consume(stream, data.size());
+            held_.consumed += data.size();
+        }
     }
     data.compact();
     held_.data.push_back(std::move(data));
@@ -302,6 +318,7 @@ void call::finish()
         return;
     }
     const auto self = shared_from_this();
+    release_held();
     if (const auto tell = std::exchange(on_ended, nullptr)) {
         tell(ending_);
     }

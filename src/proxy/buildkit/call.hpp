@@ -101,6 +101,8 @@ private:
     enum class stage : std::uint8_t { held, relayed, answered };
 
     http2::engine& engine();
+    void hold(std::size_t bytes);
+    void release_held();
     void note_status(const http2::header_list& fields);
     void drop_input();
     void answer_loss(const std::string& detail);

@@ -39,6 +39,11 @@ public:
     /// The same, if it can be had at once.
     link_table::link_ptr find_default_link() const;
 
+    /// Bytes of requests that its calls hold: bounded by the memory budget of a connection.
+    std::size_t held_bytes() const { return held_bytes_; }
+    void note_held(std::size_t bytes) { held_bytes_ += bytes; }
+    void note_released(std::size_t bytes) { held_bytes_ -= bytes; }
+
     /// `ended` has ended: it is dropped once nothing else refers to it.
     void forget(call& ended, const call::ending& how);
 
@@ -57,6 +62,7 @@ private:
     std::unordered_map<const call*, std::shared_ptr<call>> calls_;
     std::unordered_map<std::string, std::shared_ptr<session>> sessions_;
     http2::connection connection_;
+    std::size_t held_bytes_ = 0;
     std::uint64_t counted_in_ = 0;
     std::uint64_t counted_out_ = 0;
 

@@ -112,6 +112,7 @@ asio::awaitable<link_table::link_ptr> place(call_ptr c, running_build& build, co
     for (;;) {
         if (parent) {
             build.chosen = pool.take(parent, context, "linked");
+            build.record->linked_to_parent = build.chosen.has_value();
             parent = nullptr;
         }
         if (!build.chosen) {
@@ -126,13 +127,18 @@ asio::awaitable<link_table::link_ptr> place(call_ptr c, running_build& build, co
         service.instruments.picked(pool.name(), build.chosen->policy, build.chosen->reason);
         result<link_table::link_ptr> found = co_await c->connection().links().get(where);
         if (found) {
-            co_await attach_sessions(c->connection(), sessions, where);
-            if ((*found)->usable()) {
+            const auto attached = co_await attach_sessions(c->connection(), sessions, where);
+            if (attached && (*found)->usable()) {
                 co_return *found;
+            }
+            if (!attached && !attached.error().retryable) {
+                why = attached.error();
+                co_return nullptr;
             }
         }
         context.excluded.push_back(where);
         build.chosen.reset();
+        build.record->linked_to_parent = false;
     }
 }
 

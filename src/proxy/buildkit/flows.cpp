@@ -21,6 +21,12 @@ namespace {
 // against the client's 15 s, long against the placement of a build that has a free worker.
 constexpr auto ping_patience = 200ms;
 
+/// What the client is told of a build's place. The policy's name says it for an ordinary build.
+std::string_view why_there(const build_record& record)
+{
+    return record.linked_to_parent ? "with the target it is linked to" : std::string_view{record.policy};
+}
+
 /// A wait for a build that is taken back when its flow is cancelled.
 class build_wait {
 public:
@@ -99,7 +105,8 @@ asio::awaitable<void> flow_status(call_ptr c)
         c->on_ended = [record](const call::ending&) { record->status_closed(); };
         if (service.progress && !record->internal) {
             c->before_answer =
-                buildkit::placed_line(*ref, record->worker, record->reason, std::chrono::system_clock::now());
+                buildkit::placed_line(*ref, record->worker, why_there(*record),
+                                                     std::chrono::system_clock::now());
         }
         // The client shows the first error it sees: that is to be Solve's.
         c->code_when_lost = grpc_code::ok;
@@ -147,7 +154,11 @@ asio::awaitable<void> flow_bridge(call_ptr c)
                 service.shared.pongs.learn(name, pong);
             };
         }
-        co_await attach_sessions(c->connection(), sessions, where->where);
+        const auto attached = co_await attach_sessions(c->connection(), sessions, where->where);
+        if (!attached) {
+            c->fail(grpc_code_of(attached.error()), attached.error().detail);
+            co_return;
+        }
     }
     co_await relay_by(c, std::move(*where));
 }

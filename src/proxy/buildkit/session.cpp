@@ -61,17 +61,17 @@ void session::on_output_ready()
     }
 }
 
-void session::attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done)
+void session::attach(const std::shared_ptr<balancer::worker>& where, std::function<void(attach_outcome)> done)
 {
     if (ended_) {
-        done(false);
+        done(attach_outcome::absent);
         return;
     }
     const auto opening = opening_.find(where.get());
     if (opening != opening_.end()) {
         opening->second.push_back(std::move(done));
     } else if (attachments_.contains(where.get())) {
-        done(true);
+        done(attach_outcome::attached);
     } else {
         opening_[where.get()].push_back(std::move(done));
         around_.tasks.spawn("attach session", open(where));
@@ -83,15 +83,17 @@ asio::awaitable<void> session::open(std::shared_ptr<balancer::worker> where)
     const auto self = shared_from_this();
     result<link_table::link_ptr> found = co_await around_.links.get(where);
     if (!found || ended_) {
-        tell_opened(*where, false);
+        tell_opened(*where, ended_ ? attach_outcome::absent : attach_outcome::unreachable);
         co_return;
     }
     auto made = std::make_shared<attachment>(*this, *found);
     attachments_[where.get()] = made;
-    made->start([this, where](bool attached) { tell_opened(*where, attached); });
+    made->start([this, where](bool attached) {
+        tell_opened(*where, attached ? attach_outcome::attached : attach_outcome::unreachable);
+    });
 }
 
-void session::tell_opened(const balancer::worker& where, bool attached)
+void session::tell_opened(const balancer::worker& where, attach_outcome outcome)
 {
     const auto found = opening_.find(&where);
     if (found == opening_.end()) {
@@ -100,7 +102,7 @@ void session::tell_opened(const balancer::worker& where, bool attached)
     const auto waiting = std::move(found->second);
     opening_.erase(found);
     for (const auto& done : waiting) {
-        done(attached);
+        done(outcome);
     }
 }
 
@@ -119,7 +121,7 @@ http2::stream_handler* session::relay(std::shared_ptr<attachment> from, http2::e
 
 void session::detached(const balancer::worker& from)
 {
-    tell_opened(from, false);
+    tell_opened(from, attach_outcome::unreachable);
     // Its engine may be at work further up the stack.
     asio::post(around_.executor, [gone = std::move(attachments_[&from])] {});
     attachments_.erase(&from);
@@ -159,7 +161,7 @@ void session::end()
         const auto waiting = std::move(opening_.begin()->second);
         opening_.erase(opening_.begin());
         for (const auto& done : waiting) {
-            done(false);
+            done(attach_outcome::absent);
         }
     }
     const auto attached = attachments_;

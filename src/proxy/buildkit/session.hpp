@@ -47,7 +47,7 @@ public:
     /// Answers the client and begins to speak HTTP/2 in the tunnel; returns what handles the downstream stream.
     http2::stream_handler* start();
 
-    void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done) override;
+    void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(attach_outcome)> done) override;
 
     const std::string& uuid() const { return uuid_; }
     const http2::header_list& headers() const { return headers_; }
@@ -71,7 +71,7 @@ private:
     void on_relay_closed(http2::stream_relay& relay) override { relays_.erase(&relay); }
 
     boost::asio::awaitable<void> open(std::shared_ptr<balancer::worker> where);
-    void tell_opened(const balancer::worker& where, bool attached);
+    void tell_opened(const balancer::worker& where, attach_outcome outcome);
     void schedule_end();
     void end();
     void check_gone();
@@ -85,7 +85,7 @@ private:
     std::unique_ptr<http2::engine> client_;  // our HTTP/2 client in the tunnel
     std::shared_ptr<tunnel> tunnel_;
     std::map<const balancer::worker*, std::shared_ptr<attachment>> attachments_;
-    std::map<const balancer::worker*, std::vector<std::function<void(bool)>>> opening_;
+    std::map<const balancer::worker*, std::vector<std::function<void(attach_outcome)>>> opening_;
     bool ended_ = false;
     bool downstream_closed_ = false;
 };

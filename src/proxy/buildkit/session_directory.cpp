@@ -12,7 +12,7 @@ void session_directory::ask(const entry& whom, std::shared_ptr<balancer::worker>
         if (const auto host = weak.lock()) {
             host->attach(where, done);
         } else {
-            done(false);
+            done(attach_outcome::absent);
         }
     });
 }
@@ -71,7 +71,7 @@ void session_directory::expire(time_point now)
         }
     }
     for (const auto& done : given_up) {
-        done(false);
+        done(attach_outcome::absent);
     }
 }
 

@@ -17,20 +17,27 @@
 
 namespace buildkit_lb::proxy {
 
+/// What came of offering a session to a worker.
+enum class attach_outcome : std::uint8_t {
+    attached,     ///< the worker has it
+    absent,       ///< there is no such session, or it has ended
+    unreachable,  ///< the worker can't be connected to, or did not take it
+};
+
 /// Something that can offer its session to a worker. Lives on one data thread.
 class session_host {
 public:
     virtual ~session_host() = default;
 
-    /// Offers the session to `where`, if it was not already; `done` is called on this thread once the worker has it
-    /// (true) or can't get it (false). On the host's thread.
-    virtual void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done) = 0;
+    /// Offers the session to `where`, if it was not already; `done` is called on this thread once it is known what
+    /// came of it. On the host's thread.
+    virtual void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(attach_outcome)> done) = 0;
 };
 
 /// Finds a session by its uuid, whichever thread it lives on. Every member may be called from any thread.
 class session_directory {
 public:
-    using attach_done = std::function<void(bool)>;
+    using attach_done = std::function<void(attach_outcome)>;
 
     /// A session that does not come is waited for as long as a worker does.
     static constexpr duration wait_time = std::chrono::seconds{5};
@@ -40,7 +47,7 @@ public:
     void remove(const std::string& uuid);
 
     /// Offers the session to a worker. Waits up to wait_time for a session that is not here yet. `done` is called on
-    /// some thread, exactly once: false when the session does not come, ends, or the worker can't be reached.
+    /// some thread, exactly once.
     void attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
                 attach_done done);
 

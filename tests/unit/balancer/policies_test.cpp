@@ -140,6 +140,50 @@ TEST_CASE("a pick passes over workers that are down, draining, full or tried")
           "tried could not be connected to; free down: timed out");
 }
 
+TEST_CASE("internal builds go round the workers and leave the turns of the user's builds alone")
+{
+    for (const char* policy : {"round-robin", "least-active-builds"}) {
+        auto p = make_pool(policy, {settings("a"), settings("b"), settings("c")});
+        pick_context internal;
+        internal.kind = build_kind::internal;
+        std::map<std::string, int> users;
+        std::map<std::string, int> clients;
+        for (int i = 0; i < 9; ++i) {
+            ++clients[p.pick_worker(internal)->worker()->name()];
+            ++clients[p.pick_worker(internal)->worker()->name()];
+            ++users[pick_name(p)];
+        }
+        CHECK(users == std::map<std::string, int>{{"a", 3}, {"b", 3}, {"c", 3}});
+        CHECK(clients == std::map<std::string, int>{{"a", 6}, {"b", 6}, {"c", 6}});
+    }
+}
+
+TEST_CASE("internal builds are counted apart and go to a worker at its cap")
+{
+    auto p = make_pool("least-active-builds", {settings("a", 1, 1)});
+    const auto ordinary = p.pick_worker({});
+    CHECK_FALSE(p.pick_worker({}));
+    pick_context internal;
+    internal.kind = build_kind::internal;
+    const auto extra = p.pick_worker(internal);
+    REQUIRE(extra);
+    CHECK(extra->worker()->active_builds() == 1);
+    CHECK(extra->worker()->internal_builds() == 1);
+}
+
+TEST_CASE("take goes over the cap, but not to a worker that is down or draining")
+{
+    auto p = make_pool("round-robin", {settings("a", 1, 1)});
+    const auto w = p.snapshot()->workers[0].worker;
+    const auto first = p.pick_worker({});
+    const auto linked = p.take(w, {}, "linked");
+    REQUIRE(linked);
+    CHECK(linked->reason == "linked");
+    CHECK(w->active_builds() == 2);
+    p.set_health(*w, worker_health::down, "x");
+    CHECK_FALSE(p.take(w, {}, "linked"));
+}
+
 TEST_CASE("include_down offers the workers that are down")
 {
     auto p = make_pool("round-robin", {settings("a")});
@@ -154,6 +198,8 @@ TEST_CASE("a worker that no probe has seen yet may take builds but does not make
 {
     auto p = make_pool("round-robin", {settings("a")});
     CHECK(p.pick_worker({}));
+    CHECK(p.snapshot()->ready());  // nothing probes it, so nothing will ever say more
+    p.observe_connect_failures([](const worker&, const failure&) {});
     CHECK_FALSE(p.snapshot()->ready());
     p.set_health(worker_named(p, "a"), worker_health::up, "");
     CHECK(p.snapshot()->ready());
