@@ -141,7 +141,7 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     session::surroundings around{executor_, links_, tasks_, service_.http2, {}, {}};
     around.on_ended = [this, uuid] { service_.shared.sessions.remove(uuid); };
     around.on_gone = [this, uuid] {
-        service_.instruments.rpc_ended(metrics::find_rpc_method("/moby.buildkit.v1.Control/Session"), 0);
+        service_.instruments.rpc_ended("moby.buildkit.v1.Control/Session", buildkit::name(grpc_code::ok));
         if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
             asio::post(executor_, [gone = std::move(found->second)] {});
             sessions_.erase(found);
