@@ -50,7 +50,7 @@ def test_a_worker_killed_while_building_fails_its_builds_only(stack, patient, pr
     workers = stack.workers("current", "current", "v0.13")
     lb = stack.balancer([pool(workers)])
     client = stack.client(program)
-    builds = [client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "12"})
+    builds = [client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "20"})
               for i in range(6)]
     for i, build in enumerate(builds):
         wait_until(lambda b=build, n=i: f"step {n} is running" in b.output(), f"build {i} to run its step")
@@ -65,9 +65,10 @@ def test_a_worker_killed_while_building_fails_its_builds_only(stack, patient, pr
 
     failed = [b for b in ended if not b.ok]
     assert len(failed) == counts[victim]
+    passed = [b for b in ended if b.ok]
     # Not only when their steps would have ended. (buildx waits 5 s for a Solve after its Status has failed.)
-    assert all(b.seconds < 11 for b in failed), [(b.seconds, b.output) for b in failed]
-    assert all(len(where(b, others)) == 1 for b in ended if b.ok)
+    assert max(b.ended for b in failed) < min(b.ended for b in passed)
+    assert all(len(where(b, others)) == 1 for b in passed)
     assert [failed_builds(w) for w in others] == [[], []]
 
 

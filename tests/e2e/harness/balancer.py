@@ -115,7 +115,7 @@ class Balancer:
                 total = (total or 0) + float(match[3])
         return total
 
-    def wait_metric(self, name, value, timeout=15.0, **labels):
+    def wait_metric(self, name, value, timeout=30.0, **labels):
         wait_until(lambda: self.metric(name, **labels) == value, f"{name}{labels} to be {value}", timeout, 0.05)
 
     def wait_worker_up(self, worker, up=True):

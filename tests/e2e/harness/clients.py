@@ -22,6 +22,7 @@ class Build:
     output: str  # all that the client printed
     ref: str  # "" when the client did not tell
     seconds: float
+    ended: float  # time.monotonic()
     out: Path  # the folder it wrote
 
     @property
@@ -75,7 +76,7 @@ class RunningBuild:
             self.kill()
             raise AssertionError(f"{self.client} build {self.name} did not end in {timeout} s:\n{self.output()}")
         return Build(self.name, self.client, self.popen.returncode, self.output(), self._read_ref(),
-                     self._ended - self._began, self.out)
+                     self._ended - self._began, self._ended, self.out)
 
 
 class Client:

@@ -13,7 +13,7 @@ class Timeout(AssertionError):
     """A condition did not come true in time."""
 
 
-def wait_until(condition, what, timeout=30.0, interval=0.02):
+def wait_until(condition, what, timeout=60.0, interval=0.02):
     """Returns the first true value of `condition()`; raises Timeout, naming `what`, after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -69,7 +69,7 @@ class Daemon:
     def running(self):
         return self.popen.poll() is None
 
-    def wait_ready(self, condition, what, timeout=30.0):
+    def wait_ready(self, condition, what, timeout=60.0):
         def ready():
             if not self.running():
                 raise AssertionError(f"{self.name} ended with code {self.popen.returncode}:\n{self.tail()}")
@@ -94,7 +94,7 @@ class Daemon:
 
     def kill(self):
         self.signal(signal.SIGKILL)
-        return self.popen.wait(20)
+        return self.popen.wait(60)
 
     def tail(self, lines=60):
         if not self.log.exists():

@@ -84,7 +84,7 @@ class Worker:
         self._pid = None
 
     def wait_ready(self):
-        self._daemon.wait_ready(lambda: accepts_connections(self.port) and self._answers(), "to answer", timeout=60)
+        self._daemon.wait_ready(lambda: accepts_connections(self.port) and self._answers(), "to answer")
 
     def _answers(self):
         return self.buildctl("debug", "workers", check=False).returncode == 0
@@ -109,7 +109,7 @@ class Worker:
         """kill -9, as when a machine is lost."""
         if self.running():
             os.kill(self.pid, signal.SIGKILL)
-            self._daemon.popen.wait(20)
+            self._daemon.popen.wait(60)
 
     def terminate(self):
         """SIGTERM; does not wait."""
@@ -163,7 +163,7 @@ def remove_traces(directory: Path, cgroup):
     shutil.rmtree(directory / "tmp", ignore_errors=True)
     for top in [*Path("/sys/fs/cgroup").glob(f"*/{cgroup}"), Path(f"/sys/fs/cgroup/{cgroup}")]:
         for folder, _, _ in os.walk(top, topdown=False):
-            wait_until(lambda f=folder: _rmdir(f), f"{folder} to be empty", timeout=10)
+            wait_until(lambda f=folder: _rmdir(f), f"{folder} to be empty")
 
 
 def _rmdir(folder):
