@@ -137,6 +137,7 @@ def main():
     size.add_argument("--quick", action="store_true", help="an eighth to a fifth of that, in about a minute")
     parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help="some of tcp,http2,idle")
     parser.add_argument("--rounds", type=int, help="default: 3")
+    parser.add_argument("--seconds", type=float, help="no round begins that would end later; default: 260, quick: 60")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there, too")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
@@ -146,8 +147,8 @@ def main():
     if missing:
         sys.exit(f"bench/compare: not installed: {' '.join(missing)} (scripts/setup installs what is needed)")
     sizes = QUICK if arguments.quick else FULL
-    if arguments.rounds:
-        sizes.rounds = arguments.rounds
+    sizes.rounds = arguments.rounds or sizes.rounds
+    sizes.seconds = arguments.seconds or sizes.seconds
 
     if os.geteuid() == 0:
         os.nice(-10)  # all that is started inherits it: what else runs on the machine disturbs less
