@@ -6,7 +6,7 @@ help:
 	@echo "make demo     three real buildkitd and the balancer on this machine, real builds through it (KEEP=1: keep it running)"
 	@echo "make test     everything: unit and integration tests under sanitizers, then end to end with real programs"
 	@echo "make lint     formatting, clang-tidy, direction of includes, shellcheck"
-	@echo "make bench    compare with nginx and HAProxy"
+	@echo "make bench    compare with nginx, HAProxy and nghttpx (ARGS=--quick: in a minute)"
 	@echo "make release  build/release/buildkit-lb"
 	@echo "make clean    remove build/"
 
@@ -20,7 +20,7 @@ lint:
 	@scripts/lint
 
 bench: release
-	@bench/compare
+	@bench/compare $(ARGS)
 
 release:
 	@scripts/setup

@@ -10,7 +10,7 @@ daemon off;
 worker_processes {threads};
 pid {directory}/nginx.pid;
 error_log stderr notice;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 stream {{
     upstream buildkit {{
 {servers}
@@ -27,7 +27,7 @@ stream {{
 _HAPROXY_TCP = """\
 global
     nbthread {threads}
-    maxconn 16384
+    maxconn 9000
 defaults
     mode tcp
     timeout connect 10s
