@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import contexts, tools
-from harness.balancer import pool
+from harness.balancer import buildkit_pool, pool
 from harness.stack import Stack
 
 _open_stacks = []
@@ -18,9 +18,9 @@ def _mounts_below(directory):
 
 
 def _control_groups():
-    """Those of our workers: somebody else may be running these tests on this machine too."""
+    """Those of this run only: another may be going on."""
     ours = f"buildkit-lb-{os.getpid()}-*"
-    return [*Path("/sys/fs/cgroup").glob(f"*/{ours}"), *Path("/sys/fs/cgroup").glob(ours)]
+    return {*Path("/sys/fs/cgroup").glob(f"*/{ours}"), *Path("/sys/fs/cgroup").glob(ours)}
 
 
 def _children():
@@ -75,6 +75,16 @@ def shared_balancer(shared_stack, shared_workers):
         pool([w for w in shared_workers if w.version == "current"], "current"),
         pool([w for w in shared_workers if w.version == "v0.13"], "v0.13"),
     ])
+
+
+@pytest.fixture(scope="session")
+def buildkit_balancer(shared_stack, shared_workers):
+    """`protocol: buildkit` for the same workers, in the same three pools. Not to be harmed."""
+    return shared_stack.balancer([
+        buildkit_pool(shared_workers, "all"),
+        buildkit_pool([w for w in shared_workers if w.version == "current"], "current"),
+        buildkit_pool([w for w in shared_workers if w.version == "v0.13"], "v0.13"),
+    ], protocol="buildkit", log={"level": "debug"})
 
 
 @pytest.fixture(scope="session")

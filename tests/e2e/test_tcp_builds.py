@@ -4,10 +4,10 @@ import pytest
 
 from harness import contexts
 from harness.balancer import pool
+from harness.clients import VERSIONS
 from harness.stack import where
 
-CLIENTS = [(program, version) for program in ("buildctl", "buildx") for version in ("current", "v0.13")]
-EVERY_CLIENT = pytest.mark.parametrize("program,version", CLIENTS, ids=["-".join(c) for c in CLIENTS])
+EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
 
 
 @EVERY_CLIENT

@@ -29,6 +29,11 @@ def pool(workers, name="default", policy="round-robin", **settings):
     }
 
 
+def buildkit_pool(workers, name="default", policy="least-active-builds", **settings):
+    """A pool of a `protocol: buildkit` listener."""
+    return pool(workers, name, policy, **settings)
+
+
 class Balancer:
     """buildkit-lb with one listener per pool, on ports of its own."""
 

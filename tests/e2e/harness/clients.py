@@ -37,16 +37,15 @@ class Build:
 class RunningBuild:
     """A build that has been started. `wait` for it; `output` may be read meanwhile."""
 
-    def __init__(self, name, client, argv, env, folder: Path, read_ref):
+    def __init__(self, name, client, argv, env, folder: Path, read_ref, stdin=None):
         self.name = name
         self.client = client
         self.out = folder / "out"
         self._log = folder / "client.log"
         self._read_ref = read_ref
         self._began = time.monotonic()
-        with open(self._log, "wb") as out:
-            self.popen = subprocess.Popen([str(a) for a in argv], env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                          stderr=out)
+        with open(self._log, "wb") as out, open(stdin or os.devnull, "rb") as given:
+            self.popen = subprocess.Popen([str(a) for a in argv], env=env, stdin=given, stdout=out, stderr=out)
         self._ended = None
         self._watch = threading.Thread(target=self._await_end, daemon=True)
         self._watch.start()
@@ -98,6 +97,8 @@ class Client:
             # Nothing of it may leave this machine, nor depend on who runs it.
             "DO_NOT_TRACK": "1",
             "BUILDX_NO_DEFAULT_LOAD": "1",
+            # Contexts and outputs of bakes are all over our own folders.
+            "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
             "NO_COLOR": "1",
         }
         for name in ("BUILDKIT_HOST", "BUILDX_BUILDER", "DOCKER_HOST", "DOCKER_CONTEXT"):
@@ -116,13 +117,25 @@ class Client:
         """Builds `context` through `address` and returns a Build, whether it went well or not."""
         return self.start_build(address, context, **options).wait(timeout)
 
-    def start_build(self, address, context, name="build", args=None, target="", no_cache=False, extra=()):
-        """`args` are build arguments; `extra` goes to the client's command line as it is."""
-        folder = self.directory / f"{len(self._builds) + 1}-{name}"
+    def start_build(self, address, context, name="build", args=None, target="", no_cache=False, output=None, stdin=None,
+                    extra=()):
+        """`args` are build arguments; `output` is what to do with the result ("{out}" in it: the folder Build.out);
+        `stdin` is a file; `extra` goes to the client's command line as it is."""
+        folder = self.new_folder(name)
+        output = (output or "type=local,dest={out}").format(out=folder / "out")
+        argv, read_ref = self._command(address, context, folder, args or {}, target, no_cache, output)
+        return self.start(name, folder, [*argv, *extra], read_ref, stdin)
+
+    def new_folder(self, name):
+        """Where one build keeps its files."""
+        folder = self.directory / f"{len(list(self.directory.glob('*-*'))) + 1}-{name}"
         folder.mkdir()
-        argv, read_ref = self._command(address, context, folder, args or {}, target, no_cache)
-        self._builds.append(RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv, *extra],
-                                         self.env, folder, read_ref))
+        return folder
+
+    def start(self, name, folder, argv, read_ref=lambda: "", stdin=None):
+        """Runs the program with `argv` as a build of `folder`."""
+        self._builds.append(RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv],
+                                         self.env, folder, read_ref, stdin))
         return self._builds[-1]
 
     def remove(self):
@@ -134,17 +147,17 @@ class Client:
         """The output of builds that still run."""
         return "\n".join(f"== {b.name}\n{b.output()}" for b in self._builds if b.running())
 
-    def _command(self, address, context, folder, args, target, no_cache):
+    def _command(self, address, context, folder, args, target, no_cache, output):
         raise NotImplementedError
 
 
 class Buildctl(Client):
     program = "buildctl"
 
-    def _command(self, address, context, folder, args, target, no_cache):
+    def _command(self, address, context, folder, args, target, no_cache, output):
         argv = ["--addr", address, "build", "--progress", "plain", "--frontend", "dockerfile.v0",
                 "--local", f"context={context}", "--local", f"dockerfile={context}",
-                "--output", f"type=local,dest={folder / 'out'}", "--ref-file", folder / "ref"]
+                "--output", output, "--ref-file", folder / "ref"]
         for key, value in args.items():
             argv += ["--opt", f"build-arg:{key}={value}"]
         if target:
@@ -152,6 +165,15 @@ class Buildctl(Client):
         if no_cache:
             argv += ["--no-cache"]
         return argv, lambda: _read(folder / "ref").strip()
+
+    def solve(self, address, definition, local):
+        """Builds the LLB in the file `definition` with the local directories `local` (name -> path)."""
+        folder = self.new_folder("solve")
+        argv = ["--addr", address, "build", "--progress", "plain", "--output", f"type=local,dest={folder / 'out'}",
+                "--ref-file", folder / "ref"]
+        for name, path in local.items():
+            argv += ["--local", f"{name}={path}"]
+        return self.start("solve", folder, argv, lambda: _read(folder / "ref").strip(), definition).wait()
 
 
 class Buildx(Client):
@@ -164,9 +186,9 @@ class Buildx(Client):
             self.run("create", "--name", name, "--driver", "remote", address)
         return name
 
-    def _command(self, address, context, folder, args, target, no_cache):
+    def _command(self, address, context, folder, args, target, no_cache, output):
         argv = ["build", "--builder", self.builder(address), "--progress", "plain",
-                "--output", f"type=local,dest={folder / 'out'}", "--metadata-file", folder / "metadata.json"]
+                "--output", output, "--metadata-file", folder / "metadata.json"]
         for key, value in args.items():
             argv += ["--build-arg", f"{key}={value}"]
         if target:
@@ -186,3 +208,4 @@ def _read(path: Path):
 
 
 CLIENTS = {"buildctl": Buildctl, "buildx": Buildx}
+VERSIONS = [(program, version) for program in CLIENTS for version in ("current", "v0.13")]
