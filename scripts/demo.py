@@ -60,7 +60,7 @@ def main():
 def run(stack, folder):
     began = time.monotonic()
     workers = stack.workers("current", "current", "current")
-    balancer = stack.balancer([pool(workers)])
+    balancer = stack.balancer([pool(workers, policy="least-active-builds")], protocol="buildkit")
     print(f"{'three buildkitd and the balancer, running':<60}{time.monotonic() - began:.1f} s\n")
     for worker in workers:
         print(f"  worker {worker.name}   {worker.address}")
