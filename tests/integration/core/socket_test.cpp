@@ -227,8 +227,6 @@ TEST_CASE("being out of file descriptors is our own failure, not the worker's")
     const endpoint where = tcp_at("127.0.0.1", listening.local_endpoint().port());
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-    // UBSan looks at a type's vtable through a pipe when it meets the type first: it is to have met all of them.
-    REQUIRE(try_connect(context, where, 1s).has_value());
     // The lowest free descriptor is what the next socket would get: make it the first forbidden one.
     const int lowest_free = ::dup(0);
     REQUIRE(lowest_free >= 0);
