@@ -12,6 +12,7 @@
 #include "balancer/policies/registry.hpp"
 #include "core/log.hpp"
 #include "metrics/collectors.hpp"
+#include "proxy/buildkit/collector.hpp"
 #include "proxy/buildkit/connection.hpp"
 
 namespace buildkit_lb::app {
@@ -125,6 +126,11 @@ void application::make_pools()
     }
     instruments_.add_collector(metrics::make_pool_collector(std::move(collected)));
     instruments_.add_collector(metrics::make_process_collector());
+    std::vector<const proxy::buildkit_pool*> held;
+    for (const auto& p : pools_) {
+        held.push_back(&p->buildkit);
+    }
+    instruments_.add_collector(proxy::make_buildkit_collector(std::move(held)));
 }
 
 void application::make_listener(const config::listener& from)

@@ -57,6 +57,7 @@ call::call(buildkit_connection& on, http2::stream_ref stream, http2::header_list
       method_{buildkit::classify(headers_.get(":path"))},
       progress_{on.executor()}
 {
+    connection_.service().shared.calls.fetch_add(1, std::memory_order_relaxed);
 }
 
 call::~call() = default;
@@ -322,6 +323,7 @@ void call::finish()
     if (const auto tell = std::exchange(on_ended, nullptr)) {
         tell(ending_);
     }
+    connection_.service().shared.calls.fetch_sub(1, std::memory_order_relaxed);
     connection_.forget(*this, ending_);
 }
 

@@ -105,8 +105,7 @@ asio::awaitable<void> flow_status(call_ptr c)
         c->on_ended = [record](const call::ending&) { record->status_closed(); };
         if (service.progress && !record->internal) {
             c->before_answer =
-                buildkit::placed_line(*ref, record->worker, why_there(*record),
-                                                     std::chrono::system_clock::now());
+                buildkit::placed_line(*ref, record->worker, why_there(*record), std::chrono::system_clock::now());
         }
         // The client shows the first error it sees: that is to be Solve's.
         c->code_when_lost = grpc_code::ok;

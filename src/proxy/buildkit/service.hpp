@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "balancer/placement.hpp"
@@ -23,6 +24,7 @@ struct buildkit_pool {
     build_registry builds;
     pong_memory pongs;
     digest_memory digests{100'000};
+    std::atomic<std::size_t> calls{0};  // that have not ended
 };
 
 /// What every connection of one `protocol: buildkit` listener needs. Outlives them.
