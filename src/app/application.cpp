@@ -236,6 +236,7 @@ asio::awaitable<void> application::serve_until_stopped()
     for (const auto& l : listeners_) {
         l->close();
     }
+    threads_.begin_drain();
     int second = 0;
     auto drained = drain();
     auto signalled = wait_for_signal(second);

@@ -99,6 +99,13 @@ std::uint32_t data_plane::connections() const
     return sum;
 }
 
+void data_plane::begin_drain()
+{
+    for (const auto& t : threads_) {
+        t->begin_drain();
+    }
+}
+
 void data_plane::stop()
 {
     for (const auto& t : threads_) {

@@ -65,6 +65,10 @@ public:
     /// Calls check_idle() of `connection` until it is destroyed. On this thread only.
     void watch(idle_watched& connection) { watched_.push_back(connection); }
 
+    /// The process is stopping: connections that nobody uses are to end. Any thread.
+    void begin_drain() { draining_.store(true, std::memory_order_relaxed); }
+    bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
     /// Memory that belongs to whichever connection is running, until its next co_await. On this thread only.
     std::vector<char>& scratch() { return scratch_; }
 
@@ -80,6 +84,7 @@ private:
     boost::asio::io_context context_{1};
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
     std::atomic<std::uint32_t> connections_{0};
+    std::atomic<bool> draining_{false};
     std::vector<char> scratch_;
     idle_list watched_;
     task_group tasks_;
@@ -98,6 +103,9 @@ public:
 
     /// Connections on all threads. Any thread.
     std::uint32_t connections() const;
+
+    /// See data_thread::begin_drain().
+    void begin_drain();
 
     void stop();
 

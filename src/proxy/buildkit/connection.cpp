@@ -3,6 +3,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "buildkit/grpc_status.hpp"
@@ -21,6 +23,9 @@ namespace {
 // grpc.health.v1.HealthCheckResponse: field 1 is 1 (SERVING) or 2 (NOT_SERVING).
 constexpr std::string_view serving{"\x08\x01", 2};
 constexpr std::string_view not_serving{"\x08\x02", 2};
+
+// How long a connection without calls is kept while the process stops: a client pauses between two builds, not long.
+constexpr duration drain_patience = std::chrono::seconds{5};
 
 using flow = asio::awaitable<void> (*)(call_ptr);
 
@@ -57,6 +62,7 @@ asio::awaitable<void> run_flow(flow f, call_ptr c)
 
 buildkit_connection::buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
     : service_{service},
+      thread_{on},
       executor_{on.executor()},
       tasks_{executor_},
       links_{executor_, service.shared.pool, service.instruments, service.http2},
@@ -86,7 +92,11 @@ void buildkit_connection::check_idle(time_point now)
 {
     count_bytes();
     links_.check_idle(now);
-    if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= service_.idle_timeout) {
+    // A running build opens new calls all the time, and a GOAWAY would send them to a connection that nobody accepts
+    // any more: only a connection without any is closed.
+    const duration patience = thread_.draining() ? std::min(service_.idle_timeout, drain_patience)
+                                                 : service_.idle_timeout;
+    if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= patience) {
         connection_.close_gracefully();
     }
 }

@@ -55,6 +55,7 @@ private:
     void begin(const std::shared_ptr<call>& c);
 
     buildkit_service& service_;
+    data_thread& thread_;
     boost::asio::any_io_executor executor_;
     task_group tasks_;
     link_table links_;

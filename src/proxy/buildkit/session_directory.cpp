@@ -1,6 +1,7 @@
 #include "proxy/buildkit/session_directory.hpp"
 
 #include <boost/asio/post.hpp>
+#include <set>
 
 #include "buildkit/session_scan.hpp"
 
@@ -77,13 +78,19 @@ void session_directory::expire(time_point now)
 
 std::vector<std::string> session_directory::find_in(std::string_view bytes) const
 {
-    const std::lock_guard lock{mutex_};
+    // A scan takes milliseconds for a large request: it works on a copy, not under the lock.
     std::vector<std::size_t> lengths;
-    for (const auto& [length, count] : lengths_) {
-        lengths.push_back(length);
+    std::set<std::string, std::less<>> known;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [length, count] : lengths_) {
+            lengths.push_back(length);
+        }
+        for (const auto& [uuid, whom] : sessions_) {
+            known.insert(uuid);
+        }
     }
-    return buildkit::find_sessions(bytes, lengths,
-                                   [this](std::string_view id) { return sessions_.contains(std::string{id}); });
+    return buildkit::find_sessions(bytes, lengths, [&](std::string_view id) { return known.contains(id); });
 }
 
 std::size_t session_directory::size() const
