@@ -109,12 +109,12 @@ void buildkit_connection::count_bytes()
 
 http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream, http2::header_list headers, bool)
 {
-    auto c = std::make_shared<call>(*this, stream, std::move(headers));
-    if (c->method().kind == method::control_session) {
-        if (auto* handler = open_session(stream, c->headers())) {
+    if (buildkit::classify(headers.get(":path")).kind == method::control_session) {
+        if (auto* handler = open_session(stream, headers)) {
             return handler;
         }
     }
+    auto c = std::make_shared<call>(*this, stream, std::move(headers));
     calls_.emplace(c.get(), c);
     begin(c);
     return &c->handler();
@@ -142,7 +142,7 @@ void buildkit_connection::begin(const std::shared_ptr<call>& c)
     c->set_flow(&tasks_.spawn("call", run_flow(f, c)));
 }
 
-http2::stream_handler* buildkit_connection::open_session(http2::stream_ref stream, http2::header_list headers)
+http2::stream_handler* buildkit_connection::open_session(http2::stream_ref stream, const http2::header_list& headers)
 {
     std::string uuid{headers.get(buildkit::session_id_header)};
     if (uuid.empty()) {
@@ -157,7 +157,7 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
             sessions_.erase(found);
         }
     };
-    auto made = std::make_shared<session>(uuid, engine(), stream, std::move(headers), std::move(around));
+    auto made = std::make_shared<session>(uuid, engine(), stream, headers, std::move(around));
     if (!service_.shared.sessions.add(uuid, executor_, made)) {
         return nullptr;
     }

@@ -51,7 +51,7 @@ private:
     http2::stream_handler* on_request(http2::stream_ref stream, http2::header_list headers, bool end_stream) override;
     void on_error(const http2::connection_error& error) override;
 
-    http2::stream_handler* open_session(http2::stream_ref stream, http2::header_list headers);
+    http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
     void begin(const std::shared_ptr<call>& c);
 
     buildkit_service& service_;
