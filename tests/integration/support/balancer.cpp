@@ -1,0 +1,111 @@
+#include "support/balancer.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <future>
+
+#include "balancer/policies/registry.hpp"
+#include "proxy/buildkit/connection.hpp"
+
+namespace buildkit_lb::test {
+
+namespace asio = boost::asio;
+
+namespace {
+
+// As in the application, but often: tests wait for what it does.
+constexpr std::chrono::milliseconds sweep_interval{20};
+
+proxy::upstream_pool make_pool(const balancer_settings& settings)
+{
+    std::vector<balancer::worker_settings> workers;
+    for (const endpoint& where : settings.workers) {
+        balancer::worker_settings w;
+        w.name = "w" + std::to_string(workers.size() + 1);
+        w.address = where;
+        workers.push_back(std::move(w));
+    }
+    return {std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy(settings.policy)),
+            settings.connect_timeout};
+}
+
+}  // namespace
+
+balancer_under_test::balancer_under_test(balancer_settings settings)
+    : settings_{std::move(settings)},
+      upstream_{make_pool(settings_)},
+      shared_{upstream_, settings_.placement},
+      tcp_{upstream_, instruments_, instruments_.for_listener("test"), settings_.idle_timeout},
+      buildkit_{"test", shared_, instruments_, tcp_.metrics, settings_.idle_timeout, settings_.progress, {}},
+      threads_{settings_.threads},
+      address_{settings_.address},
+      tasks_{control_.get_executor()}
+{
+    for (const auto& view : upstream_.workers->snapshot()->workers) {
+        workers_.push_back(view.worker);
+    }
+    const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
+        return settings_.protocol == config::protocol::tcp
+                   ? proxy::run_tcp_connection(tcp_, on, std::move(socket))
+                   : proxy::run_buildkit_connection(buildkit_, on, std::move(socket));
+    };
+    listener_ = std::make_unique<proxy::listener>(
+        control_.get_executor(), proxy::listener_settings{"test", settings_.address, settings_.max_connections},
+        threads_, instruments_, handler);
+    if (address_.type == endpoint::kind::tcp) {
+        address_ = parse_endpoint("tcp://" + listener_->local_address()).value();
+    }
+    listener_->start();
+    tasks_.spawn("sweep", sweep());
+    thread_ = std::thread{[this] { control_.run(); }};
+}
+
+balancer_under_test::~balancer_under_test()
+{
+    stop();
+}
+
+asio::awaitable<void> balancer_under_test::sweep()
+{
+    asio::steady_timer timer{control_};
+    for (;;) {
+        timer.expires_after(sweep_interval);
+        co_await timer.async_wait(asio::use_awaitable);
+        shared_.placement.expire(clock::now());
+        shared_.sessions.expire(clock::now());
+    }
+}
+
+void balancer_under_test::stop_accepting()
+{
+    std::promise<void> done;
+    asio::post(control_, [&] {
+        listener_->close();
+        done.set_value();
+    });
+    done.get_future().wait();
+}
+
+void balancer_under_test::stop()
+{
+    if (!thread_.joinable()) {
+        return;
+    }
+    stop_accepting();
+    threads_.stop();
+    asio::post(control_, [this] { tasks_.cancel(); });
+    thread_.join();
+    stopped_ = true;
+}
+
+std::uint32_t balancer_under_test::leases() const
+{
+    std::uint32_t sum = 0;
+    for (const auto& w : workers_) {
+        sum += w->active_builds() + w->internal_builds();
+    }
+    return sum;
+}
+
+}  // namespace buildkit_lb::test
