@@ -74,7 +74,7 @@ def test_a_dockerfile_on_stdin(stack, buildkit_balancer, tmp_path, version):
 @BOTH_VERSIONS
 def test_a_whole_context_on_stdin(stack, buildkit_balancer, tmp_path, version):
     context = contexts.dockerfile(tmp_path / "context", "FROM scratch\nCOPY own /\n", {"own": "content\n"})
-    with tarfile.open(tmp_path / "context.tar", "w") as archive:
+    with tarfile.open(tmp_path / "context.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.add(context, ".")
     build = stack.client("buildx", version).build(buildkit_balancer.address, "-", stdin=tmp_path / "context.tar").check()
     assert tree(build.out)["own"] == b"content\n"
