@@ -13,8 +13,10 @@ asio::awaitable<void> run_tcp_connection(const tcp_service& service, data_thread
     if (!connected) {
         log::error("connection refused", {{"pool", service.pool.workers->name()}, {"error", connected.error().detail}});
         // A reset tells the client that nothing of what it sent was read; a plain close could look like an answer.
+        // Closed here, because a socket's destructor takes the option back.
         boost::system::error_code ignored;
         downstream.set_option(asio::socket_base::linger{true, 0}, ignored);
+        downstream.close(ignored);
         co_return;
     }
     tcp_relay relay{on, std::move(downstream), std::move(connected->socket), service.idle_timeout};

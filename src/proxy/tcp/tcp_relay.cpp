@@ -39,6 +39,16 @@ std::size_t send_some(int fd, const char* data, std::size_t size)
     return sent;
 }
 
+/// True when the connection was reset, or failed otherwise; asking takes the error off the socket. A wait for errors
+/// also ends when both directions have been shut down, and on a unix socket when the peer has closed: what was sent
+/// before is still to be delivered then.
+bool has_failed(stream_socket& socket)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    return ::getsockopt(socket.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0;
+}
+
 }  // namespace
 
 tcp_relay::tcp_relay(data_thread& on, stream_socket downstream, stream_socket upstream, duration idle_timeout)
@@ -118,7 +128,9 @@ asio::awaitable<bool> tcp_relay::deliver(stream_socket& to, std::size_t size)
                                  thread_.scratch().begin() + static_cast<std::ptrdiff_t>(size));
     done = 0;
     while (done < rest.size()) {
+        ++stalled_directions_;
         const auto [error] = co_await to.async_wait(stream_socket::wait_write, as_result);
+        --stalled_directions_;
         if (error || closed_) {
             co_return false;
         }
@@ -136,7 +148,7 @@ asio::awaitable<void> tcp_relay::watch_for_reset(stream_socket& from)
 {
     // Nothing is read from a side that has said everything, so its reset would go unseen until something is sent to it.
     const auto [error] = co_await from.async_wait(stream_socket::wait_error, as_result);
-    if (!error && !closed_) {
+    if (!error && !closed_ && has_failed(from)) {
         cut("reset");
     }
 }
@@ -163,6 +175,10 @@ void tcp_relay::close()
 
 void tcp_relay::check_idle(time_point now)
 {
+    // Nothing is read from a side while the other one does not take what it sent: its reset would go unseen.
+    if (!closed_ && stalled_directions_ != 0 && (has_failed(downstream_) || has_failed(upstream_))) {
+        cut("reset");
+    }
     if (!closed_ && now - last_activity_ >= idle_timeout_) {
         cut_by_ = "idle";
         close();

@@ -48,6 +48,7 @@ private:
     bool closed_ = false;
     const char* cut_by_ = nullptr;
     std::uint8_t open_directions_ = 2;
+    std::uint8_t stalled_directions_ = 0;  // whose reader takes nothing now
 };
 
 }  // namespace buildkit_lb::proxy
