@@ -34,7 +34,7 @@ FULL = Sizes(transfer=2 << 30, calls=100_000, connections=5_000, rounds=3, secon
 PARTS = ("tcp", "http2", "idle")
 
 # One transfer or one series of calls takes a few seconds at the most, unless it is stuck.
-_TIMEOUT = 20.0
+_TIMEOUT = 30.0
 
 
 def say(text):

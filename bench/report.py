@@ -28,7 +28,7 @@ class Results:
 
     def _ratio(self, route, index):
         """The median of ours / theirs, each of one round."""
-        ours, theirs = self._samples[OURS], self._samples[route]
+        ours, theirs = self._samples.get(OURS, {}), self._samples[route]
         both = [ours[number][index] / theirs[number][index] for number in ours if number in theirs]
         return f"{median(both):.2f}" if both else "–"
 
@@ -41,14 +41,15 @@ class Results:
         lines = [f"| {self.case} | CPU s | {self.unit} | our CPU ÷ its | our rate ÷ its |",
                  "| --- | ---: | ---: | ---: | ---: |"]
         for route in dict.fromkeys([*self._samples, *self.failures]):
-            if route in self.failures:
+            if route not in self._samples:
                 lines.append(f"| {route} | {self.failures[route]} | | | |")
                 continue
             has_cpu = all(cpu is not None for cpu, _ in self._samples[route].values())
             cpu = f"{self._median(route, 0):.2f}" if has_cpu else "–"
             cpu_ratio = self._ratio(route, 0) if has_cpu and route != OURS else "–"
             rate_ratio = self._ratio(route, 1) if route != OURS else "–"
-            lines.append(f"| {route} | {cpu} | {self._median(route, 1) / self.scale:,.2f} | {cpu_ratio} | {rate_ratio} |")
+            name = f"{route} (later: {self.failures[route]})" if route in self.failures else route
+            lines.append(f"| {name} | {cpu} | {self._median(route, 1) / self.scale:,.2f} | {cpu_ratio} | {rate_ratio} |")
         return "\n".join(lines)
 
 
