@@ -1,9 +1,9 @@
 #include "proxy/buildkit/connection.hpp"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -94,8 +94,8 @@ void buildkit_connection::check_idle(time_point now)
     links_.check_idle(now);
     // A running build opens new calls all the time, and a GOAWAY would send them to a connection that nobody accepts
     // any more: only a connection without any is closed.
-    const duration patience = thread_.draining() ? std::min(service_.idle_timeout, drain_patience)
-                                                 : service_.idle_timeout;
+    const duration patience =
+        thread_.draining() ? std::min(service_.idle_timeout, drain_patience) : service_.idle_timeout;
     if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= patience) {
         connection_.close_gracefully();
     }

@@ -43,9 +43,9 @@ public:
 
 private:
     enum class state : std::uint8_t {
-        passing,      // between frames, or inside one that passes
-        first,        // inside the HEADERS frame of a block of several frames
-        between,      // after a frame of such a block
+        passing,       // between frames, or inside one that passes
+        first,         // inside the HEADERS frame of a block of several frames
+        between,       // after a frame of such a block
         continuation,  // inside a CONTINUATION frame of it
         goaway         // inside a GOAWAY that is corrected
     };

@@ -1,8 +1,8 @@
+#include "balancer/placement.hpp"
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <numeric>
-
-#include "balancer/placement.hpp"
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::balancer;
@@ -217,7 +217,10 @@ TEST_CASE("linked builds go to their parents' worker, in any order of events")
         for (const int step : order) {
             switch (step) {
                 case 0: p.placed("parent", w); break;
-                case 1: p.begin(build_of("child", {"cs"}, true)); begun = true; break;
+                case 1:
+                    p.begin(build_of("child", {"cs"}, true));
+                    begun = true;
+                    break;
                 case 2:
                     possible = possible && begun;
                     p.find_parent("child", [&](const auto& where) { told.push_back(where ? where->name() : "free"); });

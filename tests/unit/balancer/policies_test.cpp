@@ -213,7 +213,8 @@ TEST_CASE("a failed connect takes the worker out at once when something probes t
     SECTION("probed")
     {
         std::vector<std::string> seen;
-        p.observe_connect_failures([&](const worker& w, const failure& f) { seen.push_back(w.name() + ": " + f.detail); });
+        p.observe_connect_failures(
+            [&](const worker& w, const failure& f) { seen.push_back(w.name() + ": " + f.detail); });
         p.report_connect_failure(worker_named(p, "a"), why);
         CHECK(seen == std::vector<std::string>{"a: connection refused"});
         CHECK(p.snapshot()->workers[0].health == worker_health::down);
