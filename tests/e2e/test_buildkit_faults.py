@@ -12,12 +12,14 @@ from harness.stack import where
 EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
 
 
-def start_patient(client, address, context, name, seconds=60):
-    build = client.start_build(address, context, name=name, args={"ID": f"{name}-{uuid.uuid4().hex}",
-                                                                  "SECONDS": str(seconds)})
-    wait_until(lambda: f"step {name}-" in build.output() and "is running" in build.output(),
-               f"build {name} to run its step:\n{build.output()}")
-    return build
+def start_patient(client, address, context, *names, seconds=60):
+    """Builds that all run their step."""
+    builds = [client.start_build(address, context, name=name, args={"ID": f"{name}-{uuid.uuid4().hex}",
+                                                                    "SECONDS": str(seconds)}) for name in names]
+    for name, build in zip(names, builds):
+        wait_until(lambda n=name, b=build: f" step {n}-" in b.output(),
+                   f"build {name} to run its step")
+    return builds
 
 
 def running(worker):
@@ -27,7 +29,7 @@ def running(worker):
 @EVERY_CLIENT
 def test_ctrl_c_stops_the_build_on_its_worker(stack, shared_workers, patient, program, version):
     lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
-    build = start_patient(stack.client(program, version), lb.address, patient, "canceled")
+    build, = start_patient(stack.client(program, version), lb.address, patient, "canceled")
     assert sum(len(running(w)) for w in shared_workers) == 1
     build.interrupt()
     assert build.wait(30).code != 0
@@ -43,9 +45,7 @@ def test_a_killed_worker_fails_its_builds_by_name_and_no_others(stack, patient, 
     workers = stack.workers("current", "current", "v0.13")
     lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit")
     client = stack.client(program)
-    builds = [start_patient(client, lb.address, patient, f"b{i}", seconds=8) for i in range(3)]
-    for build in builds:
-        assert build.running(), build.output()
+    builds = start_patient(client, lb.address, patient, "b0", "b1", "b2", seconds=15)
     victim = workers[0]
     assert len(running(victim)) == 1
     victim.kill()
@@ -92,7 +92,7 @@ def test_no_worker_at_all_says_so(stack, quick):
 
 def test_a_stop_lets_a_running_build_end(stack, shared_workers, patient):
     lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
-    build = start_patient(stack.client("buildx"), lb.address, patient, "last", seconds=6)
+    build, = start_patient(stack.client("buildx"), lb.address, patient, "last", seconds=6)
     lb.terminate()
     build.wait(60).check()
     assert lb.wait(30) == 0
