@@ -49,7 +49,8 @@ class Results:
             cpu_ratio = self._ratio(route, 0) if has_cpu and route != OURS else "–"
             rate_ratio = self._ratio(route, 1) if route != OURS else "–"
             name = f"{route} (later: {self.failures[route]})" if route in self.failures else route
-            lines.append(f"| {name} | {cpu} | {self._median(route, 1) / self.scale:,.2f} | {cpu_ratio} | {rate_ratio} |")
+            rate = f"{self._median(route, 1) / self.scale:,.2f}"
+            lines.append(f"| {name} | {cpu} | {rate} | {cpu_ratio} | {rate_ratio} |")
         return "\n".join(lines)
 
 
