@@ -61,6 +61,10 @@ void grpc_stream::finish(buildkit::grpc_code code, std::string_view message, con
         list.add(name, value);
     }
     engine_.submit_trailers(ref_, list);
+    if (!ended) {
+        // As gRPC's servers do: the rest of the request is not wanted.
+        engine_.reset_when_sent(ref_, http2::error_code::no_error);
+    }
 }
 
 void grpc_stream::answer(std::string_view message)

@@ -85,7 +85,7 @@ private:
 };
 
 /// A scripted HTTP/2 peer on a socket, client or server. On the peers' thread; destroy it when ended().
-class h2_peer : public http2::engine_handler {
+class h2_peer final : public http2::engine_handler {
 public:
     h2_peer(peers_thread& peers, boost::asio::generic::stream_protocol::socket socket, http2::role as);
 

@@ -11,13 +11,13 @@ namespace {
 
 /// A host that notes what it is asked and answers as it is told.
 struct host final : session_host {
-    void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(bool)> done) override
+    void attach(const std::shared_ptr<balancer::worker>& where, std::function<void(attach_outcome)> done) override
     {
         asked.push_back(where->name());
         done(answer);
     }
     std::vector<std::string> asked;
-    bool answer = true;
+    attach_outcome answer = attach_outcome::attached;
 };
 
 std::shared_ptr<balancer::worker> worker(const std::string& name)
@@ -35,14 +35,14 @@ struct directory_test {
     }
     session_directory::attach_done noting()
     {
-        return [this](bool attached) { outcomes.push_back(attached); };
+        return [this](attach_outcome outcome) { outcomes.push_back(outcome); };
     }
 
     boost::asio::io_context context;
     session_directory directory;
     const std::shared_ptr<balancer::worker> w1 = worker("w1");
     const time_point now = clock::now();
-    std::vector<bool> outcomes;
+    std::vector<attach_outcome> outcomes;
 };
 
 }  // namespace
@@ -51,7 +51,7 @@ TEST_CASE("a session is asked on its own thread, and its answer is passed on")
 {
     directory_test t;
     const auto h = std::make_shared<host>();
-    h->answer = GENERATE(true, false);
+    h->answer = GENERATE(attach_outcome::attached, attach_outcome::absent, attach_outcome::unreachable);
     REQUIRE(t.directory.add("uuid", t.context.get_executor(), h));
 
     t.directory.attach("uuid", t.w1, t.now, t.noting());
@@ -59,7 +59,7 @@ TEST_CASE("a session is asked on its own thread, and its answer is passed on")
     t.run();
 
     CHECK(h->asked == std::vector<std::string>{"w1"});
-    CHECK(t.outcomes == std::vector<bool>{h->answer});
+    CHECK(t.outcomes == std::vector{h->answer});
 }
 
 TEST_CASE("a session that comes in time gets every worker that waits for it, and no other")
@@ -76,7 +76,7 @@ TEST_CASE("a session that comes in time gets every worker that waits for it, and
     t.run();
 
     CHECK(h->asked == std::vector<std::string>{"w1", "w2"});
-    CHECK(t.outcomes == std::vector<bool>{true, true});
+    CHECK(t.outcomes == std::vector{attach_outcome::attached, attach_outcome::attached});
 }
 
 TEST_CASE("a session that does not come is given up once")
@@ -87,7 +87,7 @@ TEST_CASE("a session that does not come is given up once")
     t.directory.expire(t.now + session_directory::wait_time);
     t.directory.expire(t.now + 2 * session_directory::wait_time);
 
-    CHECK(t.outcomes == std::vector<bool>{false});
+    CHECK(t.outcomes == std::vector{attach_outcome::absent});
     const auto h = std::make_shared<host>();
     REQUIRE(t.directory.add("never", t.context.get_executor(), h));
     t.run();
@@ -104,7 +104,7 @@ TEST_CASE("a session that is gone before it is asked answers no")
 
     t.run();
 
-    CHECK(t.outcomes == std::vector<bool>{false});
+    CHECK(t.outcomes == std::vector{attach_outcome::absent});
 }
 
 TEST_CASE("a uuid is entered once, and is free again when it was removed")
