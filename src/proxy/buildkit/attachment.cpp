@@ -38,7 +38,11 @@ void attachment::start(std::function<void(bool)> ready)
     ready_ = std::move(ready);
     tunnel::events on;
     on.on_first_bytes = [this] { tell_ready(true); };
-    on.on_end = [this] { tell_ready(false); };
+    on.on_end = [this] {
+        tell_ready(false);
+        // Ours is not to be left open: the worker has ended its side, or what it sends is no tunnel.
+        boost::asio::post(patience_.get_executor(), [self = shared_from_this()] { self->give_up(); });
+    };
     on.on_closed = [this] { closed(); };
     tunnel_ = std::make_shared<tunnel>(session_->around().executor, link_->engine(), *server_, std::move(on));
     tunnel_->set_stream(link_->engine().submit_request(session_->headers(), *tunnel_, false));
@@ -91,7 +95,8 @@ void attachment::end()
 
 void attachment::give_up()
 {
-    if (tunnel_) {
+    if (tunnel_ && tunnel_->stream()) {
+        server_->connection_lost("the tunnel is of no use any more");
         link_->engine().reset(tunnel_->stream(), http2::error_code::cancel);
     }
 }

@@ -156,6 +156,7 @@ void session::end()
     log::debug("session ended", {{"session", uuid_}, {"workers", attachments_.size()}});
     // At once: the client waits for this, and would for ever with a session that several builds share.
     downstream_.submit_trailers(stream_, {{"grpc-status", "0"}});
+    downstream_.reset_when_sent(stream_, http2::error_code::no_error);  // where the client did not end its side
     client_->connection_lost("the client ended the session");
     while (!opening_.empty()) {
         const auto waiting = std::move(opening_.begin()->second);
