@@ -5,6 +5,7 @@ from pathlib import Path
 from . import peers
 from .balancer import Balancer
 from .clients import CLIENTS
+from .manybuilds import ManyBuilds
 from .worker import Worker
 
 
@@ -52,7 +53,8 @@ class Stack:
 
     def client(self, program="buildctl", version="current"):
         self._clients += 1
-        self._owned.append(CLIENTS[program](self.directory / f"client{self._clients}", version))
+        made = {**CLIENTS, "manybuilds": ManyBuilds}[program]
+        self._owned.append(made(self.directory / f"client{self._clients}", version))
         return self._owned[-1]
 
     def logs(self):
