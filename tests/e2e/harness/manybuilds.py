@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 
 from .clients import Client
-from .process import wait_until
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,6 @@ class ManyBuilds(Client):
         """Returns the RunningBuild of them all."""
         folder = self.new_folder("many")
         return self.start("many", folder, [address, context, count, seconds])
-
-
-def wait_steps(running, count, timeout=60):
-    """Until the steps of `count` builds run (the context is contexts.patient)."""
-    wait_until(lambda: all(f"step {i} is running" in running.output() for i in range(count)),
-               f"{count} steps to run", timeout)
 
 
 def endings(build):

@@ -47,6 +47,10 @@ class Stack:
         self._owned.append(peers.nginx_stream(self.directory / "nginx", workers))
         return self._owned[-1]
 
+    def nginx_grpc(self, workers):
+        self._owned.append(peers.nginx_grpc(self.directory / "nginx-grpc", workers))
+        return self._owned[-1]
+
     def haproxy_tcp(self, workers):
         self._owned.append(peers.haproxy_tcp(self.directory / "haproxy", workers))
         return self._owned[-1]
