@@ -9,7 +9,6 @@ from harness import contexts, llb
 from harness.bake import tree
 from harness.balancer import buildkit_pool
 from harness.clients import VERSIONS
-from harness.process import wait_until
 from harness.stack import where
 
 EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
@@ -68,7 +67,7 @@ def test_active_builds_are_counted_while_they_run(stack, shared_workers, patient
     lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
     once = uuid.uuid4().hex
     build = stack.client("buildx", version).start_build(lb.address, patient, args={"ID": once, "SECONDS": "2"})
-    wait_until(lambda: f"step {once} is running" in build.output(), "the build to run its step")
+    build.wait_step(once)
     assert lb.metric("buildkit_lb_worker_active_builds") == 1
     build.wait().check()
     lb.wait_metric("buildkit_lb_worker_active_builds", 0)

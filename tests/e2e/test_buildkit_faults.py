@@ -5,35 +5,28 @@ import uuid
 import pytest
 
 from harness.balancer import buildkit_pool
+from harness.bake import start_bake
 from harness.clients import VERSIONS
+from harness.manybuilds import endings
 from harness.process import wait_until
 from harness.stack import where
 
 EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
 
 
-def start_patient(client, address, context, *names, seconds=60):
-    """Builds that all run their step."""
-    builds = [client.start_build(address, context, name=name, args={"ID": f"{name}-{uuid.uuid4().hex}",
-                                                                    "SECONDS": str(seconds)}) for name in names]
-    for name, build in zip(names, builds):
-        wait_until(lambda n=name, b=build: f" step {n}-" in b.output(),
-                   f"build {name} to run its step")
-    return builds
-
-
-def running(worker):
-    return [record for record in worker.history().values() if not record.done]
-
-
 @EVERY_CLIENT
-def test_ctrl_c_stops_the_build_on_its_worker(stack, shared_workers, patient, program, version):
-    lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
-    build, = start_patient(stack.client(program, version), lb.address, patient, "canceled")
-    assert sum(len(running(w)) for w in shared_workers) == 1
+@pytest.mark.parametrize("pool", ["current", "v0.13"])
+def test_ctrl_c_stops_the_step_on_the_worker(stack, shared_workers, patient, program, version, pool):
+    workers = [w for w in shared_workers if w.version == pool][:1]
+    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit")
+    once = uuid.uuid4().hex
+    build = stack.client(program, version).start_build(lb.address, patient, args={"ID": once, "SECONDS": "300"})
+    build.wait_step(once)
+    assert workers[0].step_processes()
+
     build.interrupt()
-    assert build.wait(30).code != 0
-    wait_until(lambda: not any(running(w) for w in shared_workers), "the workers to have stopped the build", 20)
+    assert not build.wait(30).ok
+    wait_until(lambda: not workers[0].step_processes(), "the step to be stopped", 10)
     lb.wait_metric("buildkit_lb_builds_total", 1, result="canceled")
     lb.wait_metric("buildkit_lb_worker_active_builds", 0)
     lb.wait_metric("buildkit_lb_connections", 0)
@@ -41,26 +34,75 @@ def test_ctrl_c_stops_the_build_on_its_worker(stack, shared_workers, patient, pr
 
 
 @pytest.mark.parametrize("program", ["buildctl", "buildx"])
-def test_a_killed_worker_fails_its_builds_by_name_and_no_others(stack, patient, program):
-    workers = stack.workers("current", "current", "v0.13")
-    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit")
-    client = stack.client(program)
-    builds = start_patient(client, lb.address, patient, "b0", "b1", "b2", seconds=15)
-    victim = workers[0]
-    assert len(running(victim)) == 1
-    victim.kill()
-    ended = [build.wait(60) for build in builds]
+def test_a_killed_client_frees_its_worker(stack, shared_workers, patient, program):
+    worker = shared_workers[0]
+    lb = stack.balancer([buildkit_pool([worker])], protocol="buildkit")
+    once = uuid.uuid4().hex
+    build = stack.client(program).start_build(lb.address, patient, args={"ID": once, "SECONDS": "300"})
+    build.wait_step(once)
+    build.kill()
+    wait_until(lambda: not worker.step_processes(), "the step to be stopped", 10)
+    lb.wait_metric("buildkit_lb_builds_total", 1, result="canceled")
+    lb.wait_metric("buildkit_lb_connections", 0)
 
-    lost = [b for b in ended if not b.ok]
-    assert len(lost) == 1, [b.output for b in lost]
-    assert f"worker {victim.name} was lost" in lost[0].output, lost[0].output
-    for build in (b for b in ended if b.ok):
-        assert (build.out / "result").read_text().startswith("built b")
-    # It gets nothing more, whatever the probes know by now.
-    after = [client.build(lb.address, patient, name="after", args={"ID": str(i), "SECONDS": "0"}).check()
-             for i in range(3)]
-    assert victim not in [w for b in after for w in where(b, workers)]
-    lb.wait_metric("buildkit_lb_builds_total", 1, result="error")
+
+def test_a_worker_killed_while_building_fails_its_builds_which_name_it(stack, patient):
+    victim, other = workers = stack.workers("current", "v0.13")
+    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
+    clients = [stack.client(program, version) for program, version in VERSIONS]
+    builds = []
+    for i, client in enumerate(2 * clients):
+        builds.append(client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "20"}))
+        builds[-1].wait_step(i)
+    assert [lb.metric("buildkit_lb_worker_active_builds", worker=w.name) for w in workers] == [4, 4]
+
+    victim.kill()
+    # At once, whatever the probes know by now.
+    again = clients[0].build(lb.address, patient, args={"ID": "again", "SECONDS": "0"}).check()
+    assert where(again, workers) == [other]
+    ended = [build.wait(60) for build in builds]
+    failed = [b for b in ended if not b.ok]
+    assert len(failed) == 4
+    for build in failed:
+        assert "Unavailable" in build.output and f"worker {victim.name} was lost" in build.output, build.output
+    assert all(where(b, workers) == [other] for b in ended if b.ok)
+    lb.wait_metric("buildkit_lb_builds_total", 4, result="error")
+    lb.wait_metric("buildkit_lb_worker_active_builds", 0)
+
+
+def test_builds_of_the_same_connection_and_session_outlive_the_worker_of_others(stack, patient):
+    workers = stack.workers("current", "v0.13", "current")
+    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
+    running = stack.client("manybuilds").start_all(lb.address, patient, 6, 6)
+    running.wait_step(*range(6))
+    assert lb.metric("buildkit_lb_connections") == 1
+    assert [lb.metric("buildkit_lb_worker_active_builds", worker=w.name) for w in workers] == [2, 2, 2]
+
+    victim, others = workers[0], workers[1:]
+    victim.kill()
+    ended = endings(running.wait(60))
+
+    failed = [e for e in ended.values() if e.error]
+    assert len(ended) == 6 and len(failed) == 2, ended
+    assert all("Unavailable" in e.error and f"worker {victim.name} was lost" in e.error for e in failed), failed
+    histories = {ref: record for w in others for ref, record in w.history().items()}
+    for passed in (e for e in ended.values() if not e.error):
+        assert histories[passed.ref].error == ""
+    lb.wait_metric("buildkit_lb_builds_total", 4, result="ok")
+    lb.wait_metric("buildkit_lb_worker_active_builds", 0)
+
+
+def test_a_bake_ends_with_the_reason_when_one_of_its_workers_is_killed(stack, patient):
+    workers = stack.workers("current", "current")
+    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
+    targets = {f"t{i}": {"context": str(patient), "args": {"ID": str(i), "SECONDS": "30"}} for i in range(4)}
+    running = start_bake(stack.client("buildx"), lb.address, targets)
+    running.wait_step(0, 1, 2, 3)
+    workers[1].kill()
+    build = running.wait(30)
+    assert not build.ok and f"worker {workers[1].name} was lost" in build.output, build.output
+    # buildx cancels the other targets.
+    wait_until(lambda: not workers[0].step_processes(), "the other steps to be stopped", 10)
     lb.wait_metric("buildkit_lb_worker_active_builds", 0)
 
 
@@ -92,7 +134,9 @@ def test_no_worker_at_all_says_so(stack, quick):
 
 def test_a_stop_lets_a_running_build_end(stack, shared_workers, patient):
     lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
-    build, = start_patient(stack.client("buildx"), lb.address, patient, "last", seconds=6)
+    once = uuid.uuid4().hex
+    build = stack.client("buildx").start_build(lb.address, patient, args={"ID": once, "SECONDS": "6"})
+    build.wait_step(once)
     lb.terminate()
     build.wait(60).check()
     assert lb.wait(30) == 0

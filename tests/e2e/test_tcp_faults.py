@@ -53,7 +53,7 @@ def test_a_worker_killed_while_building_fails_its_builds_only(stack, patient, pr
     builds = [client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "20"})
               for i in range(6)]
     for i, build in enumerate(builds):
-        wait_until(lambda b=build, n=i: f"step {n} is running" in b.output(), f"build {i} to run its step")
+        build.wait_step(i)
     # buildx opens more than one connection for a build, so how many builds each worker has is not for us to say.
     counts = {w: len(running_builds(w)) for w in workers}
     victim = next(w for w in workers if counts[w])
@@ -134,7 +134,7 @@ def test_sigterm_lets_running_builds_end_and_takes_no_new_ones(stack, shared_wor
     lb = stack.balancer([pool(shared_workers)], shutdown={"grace": "60s"})
     client = stack.client("buildctl")
     build = client.start_build(lb.address, patient, args={"ID": unique, "SECONDS": "4"})
-    wait_until(lambda: f"step {unique} is running" in build.output(), "the build to run its step")
+    build.wait_step(unique)
 
     lb.terminate()
     wait_until(lambda: lb.get("/readyz")[0] != 200, "the balancer not to be ready")
@@ -149,7 +149,7 @@ def test_sigterm_lets_running_builds_end_and_takes_no_new_ones(stack, shared_wor
 def test_a_second_sigterm_ends_at_once(stack, shared_workers, patient, unique):
     lb = stack.balancer([pool(shared_workers)])
     build = stack.client("buildctl").start_build(lb.address, patient, args={"ID": unique, "SECONDS": "30"})
-    wait_until(lambda: f"step {unique} is running" in build.output(), "the build to run its step")
+    build.wait_step(unique)
     lb.terminate()
     wait_until(lambda: lb.get("/readyz")[0] != 200, "the balancer not to be ready")
     assert build.running()

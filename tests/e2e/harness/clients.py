@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import tools
+from .process import wait_until
 
 
 @dataclass
@@ -59,6 +61,13 @@ class RunningBuild:
 
     def running(self):
         return self._watch.is_alive()
+
+    def wait_step(self, *ids, timeout=60):
+        """Until the steps of contexts.patient with these IDs have begun and printed so. (That a step is about to begin
+        is printed as well, with its whole command.)"""
+        for one in ids:
+            line = re.compile(rf"^(#\d+ [\d.]+ )?step {one} is running$", re.MULTILINE)
+            wait_until(lambda wanted=line: wanted.search(self.output()), f"build {self.name} to run step {one}", timeout)
 
     def interrupt(self):
         """Ctrl-C."""

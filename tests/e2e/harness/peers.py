@@ -24,6 +24,28 @@ stream {{
 }}
 """
 
+_NGINX_GRPC = """\
+daemon off;
+worker_processes {threads};
+pid {directory}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    upstream buildkit {{
+{servers}
+    }}
+    server {{
+        listen 127.0.0.1:{port} http2;
+        client_max_body_size 0;
+        grpc_read_timeout 3600s;
+        grpc_send_timeout 3600s;
+        location / {{ grpc_pass grpc://buildkit; }}
+    }}
+}}
+"""
+
 _HAPROXY_TCP = """\
 global
     nbthread {threads}
@@ -71,10 +93,19 @@ class Peer:
 
 def nginx_stream(directory: Path, workers, threads=1):
     """The classic: an nginx `stream` block, round robin."""
+    return _nginx(directory, _NGINX_STREAM, workers, threads)
+
+
+def nginx_grpc(directory: Path, workers, threads=1):
+    """nginx `grpc_pass`, round robin over calls."""
+    return _nginx(directory, _NGINX_GRPC, workers, threads)
+
+
+def _nginx(directory: Path, template, workers, threads):
     config = directory / "nginx.conf"
     peer = Peer(directory, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", directory])
     servers = "\n".join(f"        server 127.0.0.1:{w.port};" for w in workers)
-    config.write_text(_NGINX_STREAM.format(threads=threads, directory=directory, port=peer.port, servers=servers))
+    config.write_text(template.format(threads=threads, directory=directory, port=peer.port, servers=servers))
     return peer.start()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from . import peers
 from .balancer import Balancer
 from .clients import CLIENTS
+from .manybuilds import ManyBuilds
 from .worker import Worker
 
 
@@ -46,13 +47,18 @@ class Stack:
         self._owned.append(peers.nginx_stream(self.directory / "nginx", workers))
         return self._owned[-1]
 
+    def nginx_grpc(self, workers):
+        self._owned.append(peers.nginx_grpc(self.directory / "nginx-grpc", workers))
+        return self._owned[-1]
+
     def haproxy_tcp(self, workers):
         self._owned.append(peers.haproxy_tcp(self.directory / "haproxy", workers))
         return self._owned[-1]
 
     def client(self, program="buildctl", version="current"):
         self._clients += 1
-        self._owned.append(CLIENTS[program](self.directory / f"client{self._clients}", version))
+        made = {**CLIENTS, "manybuilds": ManyBuilds}[program]
+        self._owned.append(made(self.directory / f"client{self._clients}", version))
         return self._owned[-1]
 
     def logs(self):

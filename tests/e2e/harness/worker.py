@@ -143,6 +143,12 @@ class Worker:
             records[record["Ref"]] = _read_record(record)
         return records
 
+    def step_processes(self):
+        """The pids of the build steps that run now."""
+        files = [*Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}/**/cgroup.procs"),
+                 *Path("/sys/fs/cgroup").glob(f"{self.cgroup}/**/cgroup.procs")]
+        return {pid for file in files for pid in _lines(file)}
+
     def tail(self):
         return self._daemon.tail() if self._daemon else ""
 
@@ -164,6 +170,13 @@ def remove_traces(directory: Path, cgroup):
     for top in [*Path("/sys/fs/cgroup").glob(f"*/{cgroup}"), Path(f"/sys/fs/cgroup/{cgroup}")]:
         for folder, _, _ in os.walk(top, topdown=False):
             wait_until(lambda f=folder: _rmdir(f), f"{folder} to be empty")
+
+
+def _lines(file):
+    try:
+        return file.read_text().split()
+    except OSError:  # the step has just ended
+        return []
 
 
 def _rmdir(folder):
