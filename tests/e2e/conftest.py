@@ -2,6 +2,7 @@
 where those are missing every test is skipped, but in CI (CI=true) it fails."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def _control_groups():
 
 def _children():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def pytest_configure():
+    # SIGTERM (a timeout of whoever runs us) takes everything down as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 @pytest.fixture(scope="session", autouse=True)
