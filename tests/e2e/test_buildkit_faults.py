@@ -52,8 +52,9 @@ def test_a_worker_killed_while_building_fails_its_builds_which_name_it(stack, pa
     clients = [stack.client(program, version) for program, version in VERSIONS]
     builds = []
     for i, client in enumerate(2 * clients):
-        builds.append(client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "20"}))
-        builds[-1].wait_step(i)
+        builds.append(client.start_build(lb.address, patient, name=f"b{i}", args={"ID": str(i), "SECONDS": "30"}))
+    for i, build in enumerate(builds):
+        build.wait_step(i)
     assert [lb.metric("buildkit_lb_worker_active_builds", worker=w.name) for w in workers] == [4, 4]
 
     victim.kill()

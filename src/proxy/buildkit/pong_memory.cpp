@@ -1,5 +1,6 @@
 #include "proxy/buildkit/pong_memory.hpp"
 
+#include <utility>
 #include <vector>
 
 #include "buildkit/pong.hpp"
@@ -13,16 +14,17 @@ void pong_memory::learn(const std::string& worker, std::string_view pong)
     if (known == pong && common_) {
         return;
     }
-    known = pong;
+    std::string before = std::exchange(known, std::string{pong});
     std::vector<std::string_view> all;
     for (const auto& [name, bytes] : pongs_) {
         all.emplace_back(bytes);
     }
-    const auto common = buildkit::intersect_pongs(all);
-    if (common) {
-        common_ = *common;
-    } else {
+    if (auto common = buildkit::intersect_pongs(all)) {
+        common_ = std::move(*common);
+    } else if (before.empty()) {
         pongs_.erase(worker);
+    } else {
+        known = std::move(before);
     }
 }
 
