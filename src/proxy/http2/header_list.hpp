@@ -35,7 +35,7 @@ public:
     void clear();
     void reserve(std::size_t fields, std::size_t text);
 
-    bool empty() const { return fields_.size() == 0; }
+    bool empty() const { return fields_.empty(); }
     std::size_t size() const { return fields_.size(); }
     header operator[](std::size_t index) const;
 
