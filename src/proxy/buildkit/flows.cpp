@@ -126,12 +126,16 @@ asio::awaitable<void> flow_bridge(call_ptr c)
         if (const auto named = buildkit::parse_bridge_solve(*message)) {
             sessions = named->sessions;
         }
-        for (auto& known : service.shared.sessions.find_in(*message)) {
-            if (std::find(sessions.begin(), sessions.end(), known) == sessions.end()) {
-                sessions.push_back(std::move(known));
+        auto known = service.shared.sessions.find_in(*message);
+        for (const auto& uuid : known) {
+            if (std::find(sessions.begin(), sessions.end(), uuid) == sessions.end()) {
+                sessions.push_back(uuid);
             }
         }
         service.shared.placement.inputs_known(ref, sessions);
+        // A parent that was done soon has taken its session along, and what it built is on the worker: only sessions
+        // that are there are offered.
+        sessions = std::move(known);
     }
     build_wait wait{*c, ref};
     std::optional<placement::outcome> where;
@@ -154,7 +158,7 @@ asio::awaitable<void> flow_bridge(call_ptr c)
             };
         }
         const auto attached = co_await attach_sessions(c->connection(), sessions, where->where);
-        if (!attached) {
+        if (!attached && attached.error().retryable) {
             c->fail(grpc_code_of(attached.error()), attached.error().detail);
             co_return;
         }
