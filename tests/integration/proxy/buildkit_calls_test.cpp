@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 #include <map>
 
 #include "buildkit/wire/control.pb.h"
 #include "support/fake_buildkit.hpp"
+#include "support/ports.hpp"
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::test;
@@ -200,6 +202,32 @@ TEST_CASE("too many held calls are refused, and only those")
     CHECK(third.status() == grpc_code::resource_exhausted);
     CHECK_FALSE(first.closed);
     CHECK_FALSE(second.closed);
+}
+
+TEST_CASE("a Status that can't be held while its build is being placed on another thread is refused")
+{
+    boost::asio::io_context context;
+    const hanging_port hanging{context};
+    balancer_settings settings;
+    settings.workers = {tcp_at("127.0.0.1", hanging.number())};
+    settings.connect_timeout = 1s;
+    settings.placement.held_calls = 0;
+    buildkit_stage stage{0, settings};
+    auto& one = stage.client();
+    REQUIRE(stage.until([&] { return stage.lb->connections() == 1; }));
+    auto& two = stage.client();
+    REQUIRE(stage.until([&] { return stage.lb->connections() == 2; }));
+    auto& solve = one.solve({"build-1", {}});
+    REQUIRE(stage.until([&] { return stage.lb->leases() == 1; }));
+
+    auto& status = two.status("build-1");
+
+    REQUIRE(stage.until([&] { return status.closed; }));
+    CHECK(status.status() == grpc_code::resource_exhausted);
+    CHECK_FALSE(solve.closed);
+    REQUIRE(stage.until([&] { return solve.closed; }));
+    CHECK(solve.status() == grpc_code::unavailable);
+    CHECK(stage.until([&] { return stage.nothing_left(); }));
 }
 
 TEST_CASE("a second build with the Ref of a running one is refused, and the first goes on")
