@@ -102,9 +102,9 @@ void grpc_stream::on_data(http2::stream_ref stream, buffer_slice data)
     }
 }
 
-void grpc_stream::on_trailers(http2::stream_ref, http2::header_list fields)
+void grpc_stream::on_trailers(http2::stream_ref, http2::header_list list)
 {
-    trailers = std::move(fields);
+    trailers = std::move(list);
 }
 
 void grpc_stream::on_end(http2::stream_ref)

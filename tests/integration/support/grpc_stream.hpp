@@ -70,7 +70,7 @@ public:
 
     void on_headers(http2::stream_ref, http2::header_list headers, bool end_stream) override;
     void on_data(http2::stream_ref stream, buffer_slice data) override;
-    void on_trailers(http2::stream_ref, http2::header_list fields) override;
+    void on_trailers(http2::stream_ref, http2::header_list list) override;
     void on_end(http2::stream_ref) override;
     void on_reset(http2::stream_ref, const http2::reset_info& info) override;
     void on_closed(http2::stream_ref) override;
