@@ -99,7 +99,10 @@ asio::awaitable<void> flow_status(call_ptr c)
     build_wait wait{*c, *ref};
     auto where = co_await wait.wait();
     auto& service = c->connection().service();
-    if (const auto record = service.shared.builds.find(*ref)) {
+    // Until the build is placed its record belongs to the thread of its Solve.
+    const bool known =
+        where->what == placement::outcome::kind::placed || where->what == placement::outcome::kind::finished;
+    if (const auto record = known ? service.shared.builds.find(*ref) : nullptr) {
         record->status_opened();
         c->on_answer_message = [record](std::string_view m) { record->status_message(m); };
         c->on_ended = [record](const call::ending&) { record->status_closed(); };
