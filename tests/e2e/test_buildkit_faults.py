@@ -95,7 +95,9 @@ def test_a_bake_ends_with_the_reason_when_one_of_its_workers_is_killed(stack, pa
     lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
     targets = {f"t{i}": {"context": str(patient), "args": {"ID": str(i), "SECONDS": "30"}} for i in range(4)}
     running = start_bake(stack.client("buildx"), lb.address, targets)
-    running.wait_step(0, 1, 2, 3)
+    # Not by its output: of parallel steps buildx prints one at a time, for five seconds.
+    wait_until(lambda: lb.metric("buildkit_lb_worker_active_builds") == 4 and all(w.step_processes() for w in workers),
+               "both workers to run steps")
     workers[1].kill()
     build = running.wait(30)
     assert not build.ok and f"worker {workers[1].name} was lost" in build.output, build.output
