@@ -195,7 +195,10 @@ void engine::impl::headers_complete(stream_state& s, const nghttp2_frame& frame)
     }
     const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
-        s.handler = handler_.on_request(s.ref, std::move(headers), end);
+        stream_handler* const chosen = handler_.on_request(s.ref, std::move(headers), end);
+        if (s.handler == nullptr) {
+            s.handler = chosen;
+        }
         if (s.handler == nullptr && !s.muted) {
             s.muted = true;
             nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s.wire_id, NGHTTP2_REFUSED_STREAM);

@@ -96,7 +96,8 @@ protected:
 /// What happens to the connection as a whole. Not owned by the engine, outlives it. Re-entrancy: see stream_handler.
 class engine_handler {
 public:
-    /// Server role: a request has come. Returns who handles its stream; nullptr refuses it (REFUSED_STREAM).
+    /// Server role: a request has come. Returns who handles its stream. Where that is nullptr, and set_handler has not
+    /// been called for the stream meanwhile (as a relay does), it is refused (REFUSED_STREAM).
     /// `end_stream`: it has no body; the handler's on_end is called all the same.
     virtual stream_handler* on_request(stream_ref stream, header_list headers, bool end_stream) = 0;
     /// The peer takes no new streams. Streams it leaves out are reset as unprocessed, waiting ones too.

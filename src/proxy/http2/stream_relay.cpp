@@ -31,6 +31,7 @@ struct body_relay {
 
     void taken(std::size_t bytes)
     {
+        bytes = std::min(bytes, in_flight);  // an observer that answers a loss itself may add bytes of its own
         in_flight -= bytes;
         const std::size_t free = std::min(unowed, bytes);
         unowed -= free;

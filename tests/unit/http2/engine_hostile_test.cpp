@@ -172,6 +172,22 @@ TEST_CASE("An error of the connection closes every stream once, and nothing seem
     CHECK(v.server.requests[0]->closes == 1);
 }
 
+TEST_CASE("A client may name any stream in its GOAWAY")
+{
+    victim v;
+    const std::string last = GENERATE(std::string{"\x7f\xff\xff\xff", 4}, std::string{"\0\0\0\x01", 4});
+    const std::string bytes = frame(1, 4, 1, request_block()) + frame(7, 0, 0, last + std::string(4, '\0') + "bye");
+    const auto piece = GENERATE(std::size_t{1}, std::size_t{1000});
+    for (std::size_t at = 0; at < bytes.size(); at += piece) {
+        v.server.input(std::string_view{bytes}.substr(at, piece));
+    }
+    CHECK(v.goaway() == -1);
+    CHECK(v.server.errors == 0);
+    CHECK(v.server.goaways.size() == 1);
+    CHECK(v.server.goaway_text == "bye");
+    CHECK(v.server.requests.at(0)->log.empty());
+}
+
 TEST_CASE("A pushed stream is refused by a client")
 {
     endpoint client{role::client, options{}};

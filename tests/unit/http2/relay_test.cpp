@@ -72,7 +72,6 @@ struct proxy final : engine_handler, relay_observer {
     {
         of(r).lost = info;
         if (answer_losses) {
-            front.set_handler(r.downstream_stream(), after_loss);
             front.submit_response(r.downstream_stream(), {{":status", "200"}, {"grpc-status", "14"}}, true);
             return on_loss::handled;
         }
@@ -134,7 +133,6 @@ struct proxy final : engine_handler, relay_observer {
     recorder& served(std::size_t index) { return *worker.requests.at(index); }
 
     nothing quiet;
-    recorder after_loss;
     bool hold = false;
     bool answer_losses = false;
     std::vector<std::unique_ptr<recorder>> calls;
@@ -279,6 +277,11 @@ TEST_CASE("A client that is gone cancels its calls upstream; a worker that is go
     CHECK(call.headers.get("grpc-status") == "14");
     CHECK(call.ends == 1);
     CHECK_FALSE(call.reset);
+    // The rest of the request is taken and dropped.
+    q.client.e.end_stream(call.ref);
+    q.pass();
+    CHECK(call.taken == 3000000);
+    CHECK(q.front.buffered() == 0);
     CHECK(q.items[0]->closed == 1);
     CHECK(q.items[0]->lost->source == reset_source::connection);
 }
