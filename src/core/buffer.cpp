@@ -7,52 +7,10 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/free_list.hpp"
+
 namespace buildkit_lb {
 namespace {
-
-/// Blocks of one size that this thread has no use for at the moment.
-class free_list {
-public:
-    free_list(std::size_t size, std::size_t most) : size_{size}, most_{most} {}
-    free_list(const free_list&) = delete;
-    free_list& operator=(const free_list&) = delete;
-    ~free_list()
-    {
-        while (void* block = take()) {
-            std::free(block);
-        }
-        most_ = 0;  // a slice that outlives the thread's pool goes straight to the heap
-    }
-
-    std::size_t size() const { return size_; }
-
-    void* take()
-    {
-        void* block = first_;
-        if (block != nullptr) {
-            std::memcpy(&first_, block, sizeof first_);
-            --count_;
-        }
-        return block;
-    }
-
-    bool put(void* block)
-    {
-        if (count_ >= most_) {
-            return false;
-        }
-        std::memcpy(block, &first_, sizeof first_);
-        first_ = block;
-        ++count_;
-        return true;
-    }
-
-private:
-    std::size_t size_;
-    std::size_t most_;
-    std::size_t count_ = 0;
-    void* first_ = nullptr;
-};
 
 /// 8 MiB of read blocks and 256 KiB of small ones stay with a thread.
 free_list* pool_for(std::size_t capacity)

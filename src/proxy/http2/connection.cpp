@@ -41,6 +41,8 @@ public:
 
     asio::awaitable<void> run()
     {
+        // Cancelled or not, this goes on until everything has come back; our caller's setting is restored after it.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
         co_await asio::this_coro::throw_if_cancelled(false);
         flush();
         wait_readable();
@@ -51,6 +53,7 @@ public:
                 end(!error ? "the peer does not close" : "closed");
             }
         }
+        co_await asio::this_coro::throw_if_cancelled(throws);
     }
 
     void close()

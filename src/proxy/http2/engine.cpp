@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "http2/engine_impl.hpp"
+#include "http2/session_memory.hpp"
 
 namespace buildkit_lb::http2 {
 namespace {
@@ -68,8 +69,9 @@ void engine::impl::create_session()
     // Values pass as they are, also with spaces at their ends.
     nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(raw_option, 1);
 
-    const int made = as_ == role::server ? nghttp2_session_server_new2(&session_, raw_callbacks, this, raw_option)
-                                         : nghttp2_session_client_new2(&session_, raw_callbacks, this, raw_option);
+    const int made = as_ == role::server
+                         ? nghttp2_session_server_new3(&session_, raw_callbacks, this, raw_option, session_memory())
+                         : nghttp2_session_client_new3(&session_, raw_callbacks, this, raw_option, session_memory());
     if (made != 0) {
         throw std::bad_alloc{};
     }
@@ -153,6 +155,9 @@ void engine::impl::raise_closed(stream_state& s)
         return;
     }
     s.closed = true;
+    if (&s == latest_) {
+        latest_ = nullptr;
+    }
     if (s.counted) {
         --(s.mine ? open_mine_ : open_theirs_);
         s.counted = false;

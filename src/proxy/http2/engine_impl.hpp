@@ -72,6 +72,8 @@ public:
     stream_state* find(stream_ref ref) const;
     /// The same for commands that need a stream the peer can still hear of.
     stream_state* find_open(stream_ref ref) const;
+    /// The stream nghttp2 calls `wire_id`.
+    stream_state* stream_of(std::int32_t wire_id);
     bool can_open() const;
     bool accepts_requests() const;
 
@@ -143,6 +145,7 @@ private:
 
     header_filter filter_;
     stale_frames stale_;
+    stream_state* latest_ = nullptr;  // that stream_of() has found: most frames come in runs of one stream
     error_code stale_error_ = error_code::no_error;
     std::vector<std::unique_ptr<stream_state>> slots_;
     std::vector<std::uint32_t> free_;

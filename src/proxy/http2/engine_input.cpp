@@ -9,17 +9,20 @@ engine::impl& self(void* user_data)
     return *static_cast<engine::impl*>(user_data);
 }
 
-stream_state* stream_of(nghttp2_session* session, std::int32_t wire_id)
-{
-    return static_cast<stream_state*>(nghttp2_session_get_stream_user_data(session, wire_id));
-}
-
 std::string_view text(const std::uint8_t* bytes, std::size_t size)
 {
     return {reinterpret_cast<const char*>(bytes), size};
 }
 
 }  // namespace
+
+stream_state* engine::impl::stream_of(std::int32_t wire_id)
+{
+    if (latest_ == nullptr || latest_->wire_id != wire_id) {
+        latest_ = static_cast<stream_state*>(nghttp2_session_get_stream_user_data(session_, wire_id));
+    }
+    return latest_;
+}
 
 void engine::impl::receive(buffer_slice bytes)
 {
@@ -96,21 +99,23 @@ int engine::impl::on_begin_headers(nghttp2_session* session, const nghttp2_frame
         ++e.open_theirs_;
         e.stale_.opened(static_cast<std::uint32_t>(s.wire_id));
         nghttp2_session_set_stream_user_data(session, s.wire_id, &s);
+        e.latest_ = &s;
     }
     e.incoming_.reserve(16, 512);
     return 0;
 }
 
-int engine::impl::on_header(nghttp2_session* session, const nghttp2_frame* frame, const std::uint8_t* name,
+int engine::impl::on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
                             std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                             std::uint8_t flags, void* user_data) noexcept
 {
-    stream_state* const s = stream_of(session, frame->hd.stream_id);
+    impl& e = self(user_data);
+    stream_state* const s = e.stream_of(frame->hd.stream_id);
     if (s == nullptr || s->muted) {
         return 0;
     }
-    return self(user_data).header_received(
-        *s, {text(name, name_size), text(value, value_size), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0});
+    return e.header_received(*s,
+                             {text(name, name_size), text(value, value_size), (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0});
 }
 
 int engine::impl::header_received(stream_state& s, header field)
@@ -148,24 +153,24 @@ int engine::impl::on_invalid_header(nghttp2_session*, const nghttp2_frame*, cons
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-int engine::impl::on_frame(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) noexcept
+int engine::impl::on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user_data) noexcept
 {
     impl& e = self(user_data);
     switch (frame->hd.type) {
         case NGHTTP2_HEADERS:
-            if (stream_state* const s = stream_of(session, frame->hd.stream_id)) {
+            if (stream_state* const s = e.stream_of(frame->hd.stream_id)) {
                 e.headers_complete(*s, *frame);
             }
             break;
         case NGHTTP2_DATA:
             if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
-                if (stream_state* const s = stream_of(session, frame->hd.stream_id)) {
+                if (stream_state* const s = e.stream_of(frame->hd.stream_id)) {
                     e.end_received(*s);
                 }
             }
             break;
         case NGHTTP2_RST_STREAM:
-            if (stream_state* const s = stream_of(session, frame->hd.stream_id)) {
+            if (stream_state* const s = e.stream_of(frame->hd.stream_id)) {
                 const auto code = static_cast<error_code>(frame->rst_stream.error_code);
                 e.raise_reset(*s, code, reset_source::peer, code == error_code::refused_stream, "reset by peer");
             }
@@ -227,7 +232,8 @@ void engine::impl::end_received(stream_state& s)
 bool engine::impl::admits(void* context, std::uint32_t wire_id)
 {
     impl& e = self(context);
-    if (wire_id == 0 || wire_id % 2 == 0 || wire_id > e.stale_.newest() ||
+    if (wire_id % 2 == 0 || wire_id > e.stale_.newest() ||
+        (e.latest_ != nullptr && static_cast<std::uint32_t>(e.latest_->wire_id) == wire_id) ||
         nghttp2_session_find_stream(e.session_, static_cast<std::int32_t>(wire_id)) != nullptr) {
         return true;
     }
@@ -254,11 +260,11 @@ void engine::impl::settings_received()
     handler_.on_settings(peer_);
 }
 
-int engine::impl::on_data_chunk(nghttp2_session* session, std::uint8_t, std::int32_t wire_id, const std::uint8_t* data,
+int engine::impl::on_data_chunk(nghttp2_session*, std::uint8_t, std::int32_t wire_id, const std::uint8_t* data,
                                 std::size_t size, void* user_data) noexcept
 {
     impl& e = self(user_data);
-    stream_state* const s = stream_of(session, wire_id);
+    stream_state* const s = e.stream_of(wire_id);
     if (s == nullptr || s->muted) {
         e.budget_.received_unwanted(size);
         return 0;
@@ -269,11 +275,10 @@ int engine::impl::on_data_chunk(nghttp2_session* session, std::uint8_t, std::int
     return 0;
 }
 
-int engine::impl::on_stream_close(nghttp2_session* session, std::int32_t wire_id, std::uint32_t code,
-                                  void* user_data) noexcept
+int engine::impl::on_stream_close(nghttp2_session*, std::int32_t wire_id, std::uint32_t code, void* user_data) noexcept
 {
     impl& e = self(user_data);
-    stream_state* const s = stream_of(session, wire_id);
+    stream_state* const s = e.stream_of(wire_id);
     if (s == nullptr) {
         return 0;
     }
