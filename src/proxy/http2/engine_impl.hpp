@@ -39,8 +39,9 @@ struct stream_state {
     bool fresh : 1 = false;     // in fresh_
 };
 
-/// The engine's working parts. Files: engine.cpp holds its life and the table of streams, engine_input.cpp what comes
-/// from the peer, engine_output.cpp what goes there, engine_commands.cpp what users ask for.
+/// The engine's working parts. Files: engine.cpp holds its life and the table of streams, engine_face.cpp the class
+/// that users see, engine_input.cpp what comes from the peer, engine_output.cpp what goes there, engine_commands.cpp
+/// what users ask for.
 class engine::impl {
 public:
     impl(role as, const options& limits, engine_handler& handler);
