@@ -132,6 +132,11 @@ void pool::set_health(const worker& w, worker_health health, std::string last_er
     });
 }
 
+void pool::set_facts(const worker& w, std::shared_ptr<const worker_facts> facts)
+{
+    update(w, [&](worker_view& view) { view.facts = std::move(facts); });
+}
+
 void pool::report_connect_failure(const worker& w, const failure& why)
 {
     if (!observer_) {

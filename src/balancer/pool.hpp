@@ -65,6 +65,9 @@ public:
     /// Sets what a probe found. `last_error` says why a worker is down.
     void set_health(const worker& w, worker_health health, std::string last_error);
 
+    /// Sets what a probe learned of `w`.
+    void set_facts(const worker& w, std::shared_ptr<const worker_facts> facts);
+
     /// A connection to `w` could not be made: it is down at once, and probes decide when it comes back. Does nothing
     /// to health when probes are off (they could never bring it back).
     void report_connect_failure(const worker& w, const failure& why);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "balancer/worker.hpp"
+#include "balancer/worker_facts.hpp"
 
 namespace buildkit_lb::balancer {
 
@@ -20,6 +21,8 @@ struct worker_view {
     worker_health health = worker_health::unknown;
     bool draining = false;   ///< takes no new build, by an operator's wish: kept apart from health
     std::string last_error;  ///< why it is down, for people; empty while it is up
+    /// What it said of itself the last time it was asked; null when it never was. Kept while it is down.
+    std::shared_ptr<const worker_facts> facts;
 };
 
 /// All workers of a pool at one moment, in the order of the configuration. Immutable; replaced whole.

@@ -1,5 +1,6 @@
 #include "core/endpoint.hpp"
 
+#include <arpa/inet.h>
 #include <charconv>
 
 namespace buildkit_lb {
@@ -53,6 +54,13 @@ checked<endpoint> parse_tcp(std::string_view rest)
     return e;
 }
 
+/// 127.0.0.0/8 written as an address: a host name may begin with `127.` too.
+bool is_loopback_v4(const std::string& host)
+{
+    in_addr address{};
+    return host.starts_with("127.") && ::inet_pton(AF_INET, host.c_str(), &address) == 1;
+}
+
 }  // namespace
 
 std::string endpoint::to_string() const
@@ -66,7 +74,7 @@ std::string endpoint::to_string() const
 
 bool endpoint::is_loopback() const
 {
-    return type == kind::unix_socket || host == "localhost" || host == "::1" || host.starts_with("127.");
+    return type == kind::unix_socket || host == "localhost" || host == "::1" || is_loopback_v4(host);
 }
 
 checked<endpoint> parse_endpoint(std::string_view text)

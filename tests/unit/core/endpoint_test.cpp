@@ -80,8 +80,9 @@ TEST_CASE("loopback is what only this machine can reach")
         INFO(text);
         CHECK(parse_endpoint(text)->is_loopback());
     }
-    for (const std::string_view text : {"tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://10.0.0.1:1", "tcp://example.test:1",
-                                        "tcp://128.0.0.1:1", "tcp://localhost.example.test:1"}) {
+    for (const std::string_view text :
+         {"tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://10.0.0.1:1", "tcp://example.test:1", "tcp://128.0.0.1:1",
+          "tcp://localhost.example.test:1", "tcp://127.evil.example:1"}) {
         INFO(text);
         CHECK_FALSE(parse_endpoint(text)->is_loopback());
     }
