@@ -3,44 +3,9 @@
 #include <algorithm>
 #include <cassert>
 
+#include "balancer/obstacle.hpp"
+
 namespace buildkit_lb::balancer {
-namespace {
-
-/// What keeps a worker from taking a build.
-enum class obstacle : std::uint8_t { none, tried, draining, down, full };
-
-obstacle find_obstacle(const worker_view& view, const pick_context& context)
-{
-    const auto& w = view.worker;
-    if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
-        return obstacle::tried;
-    }
-    if (view.draining) {
-        return obstacle::draining;
-    }
-    if (view.health == worker_health::down && !context.include_down) {
-        return obstacle::down;
-    }
-    if (context.kind == build_kind::ordinary && w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
-        return obstacle::full;
-    }
-    return obstacle::none;
-}
-
-std::string describe(obstacle what, const worker_view& view)
-{
-    switch (what) {
-        case obstacle::tried: return "could not be connected to";
-        case obstacle::draining: return "draining";
-        case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
-        case obstacle::full: return "at its cap of " + std::to_string(view.worker->max_builds()) + " builds";
-        case obstacle::none: break;
-    }
-    return "free again";
-}
-
-}  // namespace
-
 std::string_view to_string(worker_health health)
 {
     switch (health) {
@@ -58,8 +23,9 @@ bool pool_snapshot::ready() const
     });
 }
 
-pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by)
-    : name_{std::move(name)}, policy_name_{chosen_by->name()}, policy_{std::move(chosen_by)}
+pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
+           queue_settings queue)
+    : name_{std::move(name)}, policy_name_{chosen_by->name()}, policy_{std::move(chosen_by)}, queue_settings_{queue}
 {
     pool_snapshot first;
     first.pool = name_;
@@ -80,6 +46,11 @@ std::shared_ptr<const pool_snapshot> pool::snapshot() const
 std::optional<pick> pool::pick_worker(const pick_context& context)
 {
     const std::lock_guard lock{mutex_};
+    return choose(context);
+}
+
+std::optional<pick> pool::choose(const pick_context& context)
+{
     std::vector<std::shared_ptr<worker>> eligible;
     for (const auto& view : snapshot_->workers) {
         if (find_obstacle(view, context) == obstacle::none) {
@@ -94,7 +65,7 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
                               : policy_->choose(eligible);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
-    return pick{lease{eligible[chosen.index], context.kind}, policy_name_, chosen.reason};
+    return pick{lease{eligible[chosen.index], context.kind, told(context.kind)}, policy_name_, chosen.reason};
 }
 
 std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
@@ -105,23 +76,22 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
         if (view.worker == w) {
             const obstacle found = find_obstacle(view, context);
             if (found == obstacle::none || found == obstacle::full) {
-                return pick{lease{w, context.kind}, policy_name_, reason};
+                return pick{lease{w, context.kind, told(context.kind)}, policy_name_, reason};
             }
         }
     }
     return std::nullopt;
 }
 
+std::weak_ptr<pool> pool::told(build_kind kind)
+{
+    return kind == build_kind::ordinary ? weak_from_this() : std::weak_ptr<pool>{};
+}
+
 std::string pool::explain_no_pick(const pick_context& context) const
 {
     const auto now = snapshot();
-    std::string text = "no worker of pool " + name_ + " can take a build";
-    const char* separator = ": ";
-    for (const auto& view : now->workers) {
-        text += separator + view.worker->name() + " " + describe(find_obstacle(view, context), view);
-        separator = "; ";
-    }
-    return text;
+    return "no worker of pool " + name_ + " can take a build: " + list_obstacles(*now, context);
 }
 
 void pool::set_health(const worker& w, worker_health health, std::string last_error)
@@ -157,16 +127,18 @@ void pool::observe_connect_failures(failure_observer observer)
 
 void pool::update(const worker& w, const std::function<void(worker_view&)>& change)
 {
-    const std::lock_guard lock{mutex_};
-    auto next = std::make_shared<pool_snapshot>(*snapshot_);
-    for (auto& view : next->workers) {
-        if (view.worker.get() == &w) {
-            change(view);
-            snapshot_ = std::move(next);
-            return;
+    {
+        const std::lock_guard lock{mutex_};
+        auto next = std::make_shared<pool_snapshot>(*snapshot_);
+        const auto view = std::find_if(next->workers.begin(), next->workers.end(),
+                                       [&](const worker_view& v) { return v.worker.get() == &w; });
+        if (view == next->workers.end()) {
+            return;  // a probe that ended after its worker had left the pool
         }
+        change(*view);
+        snapshot_ = std::move(next);
     }
-    // Not found: a probe that ended after its worker had left the pool.
+    serve_queue();
 }
 
 }  // namespace buildkit_lb::balancer

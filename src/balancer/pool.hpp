@@ -6,41 +6,29 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "balancer/admission.hpp"
+#include "balancer/build_queue.hpp"
+#include "balancer/pick.hpp"
 #include "balancer/policy.hpp"
 #include "balancer/pool_snapshot.hpp"
 #include "core/failure.hpp"
 
 namespace buildkit_lb::balancer {
 
-/// What a pick needs to know of the build it is for.
-struct pick_context {
-    /// Workers that were tried for this build and failed.
-    std::vector<std::shared_ptr<worker>> excluded;
-    /// Consider workers that are down too: the last resort of `protocol: tcp`, where a probe may know less than a try.
-    bool include_down = false;
-    /// How the build is counted. Internal builds may go to a worker that is at its cap.
-    build_kind kind = build_kind::ordinary;
-};
-
-/// The outcome of a pick: the worker, counted from this moment on, and why it was chosen.
-struct pick {
-    lease held;
-    std::string_view policy;
-    std::string_view reason;
-
-    const std::shared_ptr<balancer::worker>& worker() const { return held.where(); }
-};
-
-/// A pool of workers: who is eligible, and whom the policy chooses. Pure logic without I/O; every member may be called
-/// from any thread. It is called per build and per probe, never per byte, so one lock is enough.
-class pool {
+/// A pool of workers: who is eligible, whom the policy chooses, and who waits. Pure logic without I/O; every member may
+/// be called from any thread. It is called per build and per probe, never per byte, so one lock is enough.
+///
+/// Owned by a shared_ptr where builds queue: the end of a build tells its pool then (see lease).
+class pool : public std::enable_shared_from_this<pool> {
 public:
     /// Told of a failed connect of real traffic, on the thread that saw it.
     using failure_observer = std::function<void(const worker&, const failure&)>;
 
-    pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by);
+    pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
+         queue_settings queue = {});
 
     const std::string& name() const { return name_; }
     std::string_view policy_name() const { return policy_name_; }
@@ -59,6 +47,31 @@ public:
     std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
                              std::string_view reason);
 
+    // ---- Builds that may wait ----
+
+    /// A worker for an ordinary build, or a place in the queue if one that is at its cap could take it, or why neither.
+    admission admit(admission_request request);
+
+    /// The build waits no longer: its client is gone. Harmless when it has been served.
+    void leave(const waiting_build& build);
+
+    /// Gives free places to builds that wait, in order. Whoever can't be served is passed over: a build that waits for
+    /// its only worker blocks nobody. Happens by itself when a build ends or a worker changes.
+    void serve_queue();
+
+    /// Ends the waits that have lasted too long. Call it every second or so.
+    void expire_queue(time_point now);
+
+    /// The invocations of which builds wait.
+    std::vector<std::string> waiting_invocations() const;
+
+    /// Gives the first waiting build of `invocation` a worker over its cap, because builds that run wait for it (see
+    /// stall_rule.hpp). False when none waits, or no worker may take it.
+    bool admit_over_cap(const std::string& invocation);
+
+    std::size_t queue_length() const;
+    const queue_settings& queue() const { return queue_settings_; }
+
     /// One line for people: each worker of the pool and why it could not take a build.
     std::string explain_no_pick(const pick_context& context) const;
 
@@ -76,7 +89,16 @@ public:
     void observe_connect_failures(failure_observer observer);
 
 private:
+    /// Continuations to call without the lock.
+    using news = std::vector<std::pair<std::function<void(admission)>, admission>>;
+
     void update(const worker& w, const std::function<void(worker_view&)>& change);
+    std::optional<pick> choose(const pick_context& context);
+    std::weak_ptr<pool> told(build_kind kind);
+    bool anyone_free() const;
+    void serve(const build_queue::entry& build, std::optional<pick> chosen, news& out);
+    admission refuse(rejection why, const pick_context& context, std::size_t waiting) const;
+    static void tell(news& all);
 
     const std::string name_;
     const std::string policy_name_;
@@ -84,7 +106,9 @@ private:
     std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
     std::size_t internal_rotation_ = 0;              // guarded by mutex_
-    failure_observer observer_;                      // set before any traffic
+    const queue_settings queue_settings_;
+    build_queue queue_;          // guarded by mutex_
+    failure_observer observer_;  // set before any traffic
 };
 
 }  // namespace buildkit_lb::balancer

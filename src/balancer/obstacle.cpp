@@ -1,0 +1,53 @@
+#include "balancer/obstacle.hpp"
+
+#include <algorithm>
+
+namespace buildkit_lb::balancer {
+
+obstacle find_obstacle(const worker_view& view, const pick_context& context)
+{
+    const auto& w = view.worker;
+    if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
+        return obstacle::tried;
+    }
+    if (view.draining) {
+        return obstacle::draining;
+    }
+    if (view.health == worker_health::down && !context.include_down) {
+        return obstacle::down;
+    }
+    if (context.kind == build_kind::internal) {
+        return w->internal_builds() >= w->max_internal_builds() ? obstacle::full : obstacle::none;
+    }
+    if (!context.over_cap && w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
+        return obstacle::full;
+    }
+    return obstacle::none;
+}
+
+std::string describe(obstacle what, const worker_view& view)
+{
+    const auto& w = *view.worker;
+    switch (what) {
+        case obstacle::tried: return "could not be connected to";
+        case obstacle::draining: return "draining";
+        case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
+        case obstacle::full:
+            return w.max_builds() != 0 && w.active_builds() >= w.max_builds()
+                       ? "at its cap of " + std::to_string(w.max_builds()) + " builds"
+                       : "at its cap of " + std::to_string(w.max_internal_builds()) + " internal builds";
+        case obstacle::none: break;
+    }
+    return "free again";
+}
+
+std::string list_obstacles(const pool_snapshot& of, const pick_context& context)
+{
+    std::string text;
+    for (const auto& view : of.workers) {
+        text += (text.empty() ? "" : "; ") + view.worker->name() + " " + describe(find_obstacle(view, context), view);
+    }
+    return text;
+}
+
+}  // namespace buildkit_lb::balancer

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "balancer/lease.hpp"
+
+namespace buildkit_lb::balancer {
+
+/// What a pick needs to know of the build it is for.
+struct pick_context {
+    /// Workers that were tried for this build and failed.
+    std::vector<std::shared_ptr<worker>> excluded;
+    /// Consider workers that are down too: the last resort of `protocol: tcp`, where a probe may know less than a try.
+    bool include_down = false;
+    /// Consider workers that are at their cap too.
+    bool over_cap = false;
+    /// How the build is counted. Internal builds may go to a worker that is at its cap.
+    build_kind kind = build_kind::ordinary;
+};
+
+/// The outcome of a pick: the worker, counted from this moment on, and why it was chosen.
+struct pick {
+    lease held;
+    std::string_view policy;
+    std::string_view reason;
+
+    const std::shared_ptr<balancer::worker>& worker() const { return held.where(); }
+};
+
+}  // namespace buildkit_lb::balancer

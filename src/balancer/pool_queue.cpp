@@ -1,0 +1,180 @@
+// The members of pool that have to do with builds that wait.
+
+#include <algorithm>
+#include <chrono>
+
+#include "balancer/obstacle.hpp"
+#include "balancer/pool.hpp"
+
+namespace buildkit_lb::balancer {
+
+std::string_view to_string(rejection why)
+{
+    switch (why) {
+        case rejection::full: return "full";
+        case rejection::timeout: return "timeout";
+        case rejection::no_worker: return "no_worker";
+        case rejection::none: break;
+    }
+    return "none";
+}
+
+admission pool::admit(admission_request request)
+{
+    const std::lock_guard lock{mutex_};
+    admission outcome;
+    outcome.chosen = choose(request.context);
+    if (outcome.chosen) {
+        return outcome;
+    }
+    const bool some_full =
+        std::any_of(snapshot_->workers.begin(), snapshot_->workers.end(),
+                    [&](const worker_view& view) { return find_obstacle(view, request.context) == obstacle::full; });
+    if (!some_full && !queue_settings_.wait_when_empty) {
+        return refuse(rejection::no_worker, request.context, 0);
+    }
+    if (queue_.size() >= queue_settings_.max_length) {
+        return refuse(rejection::full, request.context, queue_.size());
+    }
+    outcome.waiting = std::make_shared<waiting_build>();
+    outcome.waiting->context = std::move(request.context);
+    if (snapshot_->probed) {
+        // What was tried is down now, and may be tried again once it is up.
+        outcome.waiting->context.excluded.clear();
+    }
+    outcome.waiting->key = std::move(request.key);
+    outcome.waiting->invocation = std::move(request.invocation);
+    outcome.waiting->since = request.now;
+    outcome.waiting->then = std::move(request.then);
+    queue_.add(outcome.waiting, request.ahead);
+    return outcome;
+}
+
+void pool::leave(const waiting_build& build)
+{
+    const std::lock_guard lock{mutex_};
+    queue_.remove(build);
+}
+
+void pool::serve(const build_queue::entry& build, std::optional<pick> chosen, news& out)
+{
+    queue_.serve(build);
+    admission given;
+    given.chosen = std::move(chosen);
+    out.emplace_back(std::move(build->then), std::move(given));
+}
+
+bool pool::anyone_free() const
+{
+    return std::any_of(snapshot_->workers.begin(), snapshot_->workers.end(),
+                       [](const worker_view& view) { return find_obstacle(view, {}) == obstacle::none; });
+}
+
+void pool::serve_queue()
+{
+    news out;
+    {
+        const std::lock_guard lock{mutex_};
+        for (auto at = queue_.begin(); at != queue_.end() && anyone_free();) {
+            const auto build = (at++)->second;
+            if (auto chosen = choose(build->context)) {
+                serve(build, std::move(chosen), out);
+            }
+        }
+    }
+    tell(out);
+}
+
+void pool::expire_queue(time_point now)
+{
+    news out;
+    {
+        const std::lock_guard lock{mutex_};
+        for (auto at = queue_.begin(); at != queue_.end();) {
+            const auto build = (at++)->second;
+            if (now - build->since >= queue_settings_.timeout) {
+                out.emplace_back(std::move(build->then), refuse(rejection::timeout, build->context, queue_.size()));
+                queue_.remove(*build);
+            }
+        }
+    }
+    tell(out);
+}
+
+std::vector<std::string> pool::waiting_invocations() const
+{
+    std::vector<std::string> all;
+    const std::lock_guard lock{mutex_};
+    for (const auto& [rank, build] : queue_) {
+        if (std::find(all.begin(), all.end(), build->invocation) == all.end()) {
+            all.push_back(build->invocation);
+        }
+    }
+    return all;
+}
+
+bool pool::admit_over_cap(const std::string& invocation)
+{
+    news out;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [rank, build] : queue_) {
+            if (build->invocation != invocation) {
+                continue;
+            }
+            const auto waits = build;
+            auto context = waits->context;
+            context.over_cap = true;
+            if (auto chosen = choose(context)) {
+                chosen->reason = "over-cap";
+                serve(waits, std::move(chosen), out);
+            }
+            break;
+        }
+    }
+    tell(out);
+    return !out.empty();
+}
+
+std::size_t pool::queue_length() const
+{
+    const std::lock_guard lock{mutex_};
+    return queue_.size();
+}
+
+admission pool::refuse(rejection why, const pick_context& context, std::size_t waiting) const
+{
+    const auto seconds = [](duration d) {
+        return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(d).count()) + " s";
+    };
+    admission no;
+    no.refused = why;
+    no.why.code = why == rejection::no_worker ? errc::no_worker : errc::too_many;
+    no.why.source = failure_source::upstream;
+    no.why.retryable = true;
+    switch (why) {
+        case rejection::full:
+            no.why.detail = "the queue of pool " + name_ + " is full: " + std::to_string(waiting) + " of at most " +
+                            std::to_string(queue_settings_.max_length) +
+                            " builds wait for a free worker; try again later, add workers, or raise max_builds or "
+                            "queue.max_length: ";
+            break;
+        case rejection::timeout:
+            no.why.detail = "no worker of pool " + name_ + " became free within " + seconds(queue_settings_.timeout) +
+                            " (" + std::to_string(waiting) +
+                            " builds wait); try again later, add workers, or raise max_builds or queue.timeout: ";
+            break;
+        default: no.why.detail = "no worker of pool " + name_ + " can take a build: "; break;
+    }
+    no.why.detail += list_obstacles(*snapshot_, context);
+    return no;
+}
+
+void pool::tell(news& all)
+{
+    for (auto& [then, what] : all) {
+        then(std::move(what));
+    }
+}
+
+}  // namespace buildkit_lb::balancer
