@@ -39,6 +39,11 @@ std::string_view name_of(config::policy policy)
     return "cache-affinity";
 }
 
+balancer::queue_settings queue_settings_of(const config::queue& from)
+{
+    return {from.max_length, from.timeout, from.when_empty == config::when_empty::wait};
+}
+
 balancer::placement_limits placement_limits_of(const config::limits& from)
 {
     balancer::placement_limits limits;
@@ -66,22 +71,24 @@ http2::options http2_options_of(const config::limits& from)
 struct application::pool {
     pool(const config::pool& from, const config::limits& limits, asio::any_io_executor control,
          metrics::instruments& instruments)
-        : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from),
-                                                    balancer::make_policy(name_of(from.policy))),
+        : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from, limits),
+                                                    balancer::make_policy(name_of(from.policy)),
+                                                    queue_settings_of(from.queue)),
                    from.connect_timeout},
           buildkit{upstream, placement_limits_of(limits)},
           prober{control, upstream.workers, from.health_check, instruments}
     {
+        instruments.add_pool(from.name);
         for (const auto& w : from.workers) {
             instruments.add_worker(from.name, w.name);
         }
     }
 
-    static std::vector<balancer::worker_settings> workers_of(const config::pool& from)
+    static std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits)
     {
         std::vector<balancer::worker_settings> workers;
         for (const auto& w : from.workers) {
-            workers.push_back({w.name, w.address, w.weight, w.max_builds});
+            workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker});
         }
         return workers;
     }
@@ -141,7 +148,7 @@ void application::make_listener(const config::listener& from)
     services_.push_back(std::make_unique<service>(service{
         {pool.upstream, instruments_, counters, from.idle_timeout},
         {from.name, pool.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
-         http2_options_of(settings_.limits)},
+         settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits)},
     }));
     auto& served = *services_.back();
     proxy::listener::connection_handler handler;
@@ -213,8 +220,7 @@ asio::awaitable<void> application::sweep()
         co_await timer.async_wait(asio::use_awaitable);
         const auto now = clock::now();
         for (const auto& p : pools_) {
-            p->buildkit.placement.expire(now);
-            p->buildkit.sessions.expire(now);
+            p->buildkit.sweep(now);
         }
     }
 }

@@ -20,6 +20,9 @@ struct pick_context {
     build_kind kind = build_kind::ordinary;
 };
 
+/// The reason of a pick for a build that others wait for (see stall_rule.hpp).
+inline constexpr std::string_view over_cap_reason = "over-cap";
+
 /// The outcome of a pick: the worker, counted from this moment on, and why it was chosen.
 struct pick {
     lease held;

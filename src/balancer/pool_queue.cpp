@@ -14,6 +14,7 @@ std::string_view to_string(rejection why)
         case rejection::full: return "full";
         case rejection::timeout: return "timeout";
         case rejection::no_worker: return "no_worker";
+        case rejection::internal_limit: return "internal_limit";
         case rejection::none: break;
     }
     return "none";
@@ -27,13 +28,17 @@ admission pool::admit(admission_request request)
     if (outcome.chosen) {
         return outcome;
     }
+    const bool internal = request.context.kind == build_kind::internal;
     const bool some_full =
         std::any_of(snapshot_->workers.begin(), snapshot_->workers.end(),
                     [&](const worker_view& view) { return find_obstacle(view, request.context) == obstacle::full; });
+    if (internal && some_full) {
+        return refuse(rejection::internal_limit, request.context, 0);
+    }
     if (!some_full && !queue_settings_.wait_when_empty) {
         return refuse(rejection::no_worker, request.context, 0);
     }
-    if (queue_.size() >= queue_settings_.max_length) {
+    if (!internal && queue_.size() >= queue_settings_.max_length) {
         return refuse(rejection::full, request.context, queue_.size());
     }
     outcome.waiting = std::make_shared<waiting_build>();
@@ -75,10 +80,15 @@ void pool::serve_queue()
     news out;
     {
         const std::lock_guard lock{mutex_};
-        for (auto at = queue_.begin(); at != queue_.end() && anyone_free();) {
+        bool some_free = anyone_free();
+        for (auto at = queue_.begin(); at != queue_.end();) {
             const auto build = (at++)->second;
+            if (!some_free && build->context.kind == build_kind::ordinary) {
+                continue;
+            }
             if (auto chosen = choose(build->context)) {
                 serve(build, std::move(chosen), out);
+                some_free = anyone_free();
             }
         }
     }
@@ -126,7 +136,7 @@ bool pool::admit_over_cap(const std::string& invocation)
             auto context = waits->context;
             context.over_cap = true;
             if (auto chosen = choose(context)) {
-                chosen->reason = "over-cap";
+                chosen->reason = over_cap_reason;
                 serve(waits, std::move(chosen), out);
             }
             break;
@@ -144,8 +154,9 @@ std::size_t pool::queue_length() const
 
 admission pool::refuse(rejection why, const pick_context& context, std::size_t waiting) const
 {
-    const auto seconds = [](duration d) {
-        return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(d).count()) + " s";
+    const auto readable = [](duration d) {
+        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+        return ms < 1000 ? std::to_string(ms) + " ms" : std::to_string(ms / 1000) + " s";
     };
     admission no;
     no.refused = why;
@@ -160,9 +171,12 @@ admission pool::refuse(rejection why, const pick_context& context, std::size_t w
                             "queue.max_length: ";
             break;
         case rejection::timeout:
-            no.why.detail = "no worker of pool " + name_ + " became free within " + seconds(queue_settings_.timeout) +
+            no.why.detail = "no worker of pool " + name_ + " became free within " + readable(queue_settings_.timeout) +
                             " (" + std::to_string(waiting) +
                             " builds wait); try again later, add workers, or raise max_builds or queue.timeout: ";
+            break;
+        case rejection::internal_limit:
+            no.why.detail = "every worker of pool " + name_ + " runs limits.internal_builds_per_worker of them: ";
             break;
         default: no.why.detail = "no worker of pool " + name_ + " can take a build: "; break;
     }

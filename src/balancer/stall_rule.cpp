@@ -11,13 +11,13 @@ std::vector<std::string> stall_rule::find(const std::vector<std::string>& waitin
     std::vector<std::string> stalled;
     for (const auto& invocation : waiting) {
         const bool suspect = suspects_.contains(invocation);
-        const duration patience = suspect ? next_patience : first_patience;
+        const duration enough = suspect ? patience_.next : patience_.first;
         bool any = false;
         bool all_still = true;
         for (const auto& build : running) {
             if (build.invocation == invocation) {
                 any = true;
-                all_still = all_still && !build.busy && now - build.last_moved >= patience;
+                all_still = all_still && !build.busy && now - build.last_moved >= enough;
             }
         }
         if (any && all_still) {

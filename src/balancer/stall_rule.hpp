@@ -22,21 +22,27 @@ struct build_motion {
 /// wait for ever: with deferred output, for example, buildx holds all targets back until each has begun.
 ///
 /// The rule: an invocation is stalled when it has running builds, none of them has an open step, and none has moved for
-/// `first_patience`. It stays under suspicion while it has builds in the queue: from then on `next_patience` without
+/// `patience.first`. It stays under suspicion while it has builds in the queue: from then on `patience.next` without
 /// movement is enough. Each time one of its queued builds gets a worker over its cap; as the others have no open step,
 /// at most one build more than the cap is really at work.
 ///
 /// Pure; used by one thread.
 class stall_rule {
 public:
-    static constexpr duration first_patience = std::chrono::seconds{10};
-    static constexpr duration next_patience = std::chrono::seconds{1};
+    struct patience {
+        duration first = std::chrono::seconds{10};
+        duration next = std::chrono::seconds{1};
+    };
+
+    stall_rule() : stall_rule{patience{}} {}
+    explicit stall_rule(patience how_long) : patience_{how_long} {}
 
     /// Which invocations of `waiting` are stalled. `running` are the builds of the pool that have a worker.
     std::vector<std::string> find(const std::vector<std::string>& waiting, const std::vector<build_motion>& running,
                                   time_point now);
 
 private:
+    const patience patience_;
     std::set<std::string> suspects_;  // invocations that were stalled and still wait
 };
 

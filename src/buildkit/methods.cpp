@@ -83,4 +83,18 @@ method_info classify(std::string_view path)
     return guessed;
 }
 
+std::string_view trace_id_of(std::string_view trace_parent)
+{
+    // version "-" trace-id "-" parent-id "-" flags
+    constexpr std::size_t begin = 3;
+    constexpr std::size_t size = 32;
+    if (trace_parent.size() < begin + size + 1 || trace_parent[begin - 1] != '-' || trace_parent[begin + size] != '-') {
+        return {};
+    }
+    const std::string_view id = trace_parent.substr(begin, size);
+    const bool hex = id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    const bool zero = id.find_first_not_of('0') == std::string_view::npos;
+    return hex && !zero ? id : std::string_view{};
+}
+
 }  // namespace buildkit_lb::buildkit

@@ -63,4 +63,14 @@ inline constexpr std::string_view session_shared_key_header = "x-docker-expose-s
 inline constexpr std::string_view session_name_header = "x-docker-expose-session-name";
 inline constexpr std::string_view session_method_header = "x-docker-expose-session-grpc-method";
 
+/// The response header of Control/Status and ListenBuildHistory: the daemon's clock (see rfc3339()), for clients to set
+/// theirs by.
+inline constexpr std::string_view timestamp_header = "buildkit-current-timestamp";
+
+/// The request header that tells which calls belong to one invocation of a client (W3C Trace Context, level 1).
+inline constexpr std::string_view trace_parent_header = "traceparent";
+
+/// The trace id of a `traceparent` value, 32 hex digits; empty when it is malformed or absent.
+std::string_view trace_id_of(std::string_view trace_parent);
+
 }  // namespace buildkit_lb::buildkit

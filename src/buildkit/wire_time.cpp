@@ -1,7 +1,9 @@
 #include "buildkit/wire_time.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <ctime>
 
 #include "buildkit/wire/types.pb.h"
 #include "buildkit/wire_reader.hpp"
@@ -41,6 +43,19 @@ void write_timestamp(wall_time time, wire::types::Timestamp& timestamp)
     const auto whole = std::chrono::floor<seconds>(since);
     timestamp.set_seconds(whole.count());
     timestamp.set_nanos(static_cast<std::int32_t>(std::chrono::duration_cast<nanoseconds>(since - whole).count()));
+}
+
+std::string rfc3339(wall_time time)
+{
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+    const std::time_t whole = wall_time::clock::to_time_t(seconds);
+    std::tm utc{};
+    ::gmtime_r(&whole, &utc);
+    std::array<char, 64> text{};
+    const auto size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &utc);
+    std::string fraction = std::to_string(std::chrono::nanoseconds{time - seconds}.count());
+    fraction.insert(0, 9 - fraction.size(), '0');
+    return std::string{text.data(), size} + "." + fraction + "Z";
 }
 
 }  // namespace buildkit_lb::buildkit

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace buildkit_lb::wire::types {
@@ -19,5 +20,8 @@ bool read_timestamp(std::string_view bytes, std::optional<wall_time>& time);
 
 /// Sets `timestamp` to `time`, exact to the nanosecond.
 void write_timestamp(wall_time time, wire::types::Timestamp& timestamp);
+
+/// `time` as RFC 3339 in UTC with nanoseconds, as Go's time.RFC3339Nano reads it.
+std::string rfc3339(wall_time time);
 
 }  // namespace buildkit_lb::buildkit

@@ -121,12 +121,14 @@ struct admin {
 /// What a client can make the balancer hold. `protocol: buildkit`.
 struct limits {
     std::uint32_t streams_per_connection = 10000;
-    byte_count connection_memory{64ULL << 20};  ///< received of one connection and not passed on
-    byte_count header_list{2ULL << 20};         ///< names and values of one header block; trailers too
-    milliseconds hold_time = 6s;                ///< a call whose build has not begun
-    std::uint32_t held_calls = 10000;           ///< of a pool
-    byte_count held_bytes{256ULL << 20};        ///< of the held calls of a pool
-    std::uint32_t remembered_builds = 100000;   ///< finished builds of a pool whose worker is still known
+    byte_count connection_memory{64ULL << 20};        ///< received of one connection and not passed on
+    byte_count header_list{2ULL << 20};               ///< names and values of one header block; trailers too
+    milliseconds hold_time = 6s;                      ///< a call whose build has not begun
+    std::uint32_t held_calls = 10000;                 ///< of a pool
+    byte_count held_bytes{256ULL << 20};              ///< of the held calls of a pool
+    std::uint32_t internal_builds_per_client = 200;   ///< running, of one connection
+    std::uint32_t internal_builds_per_worker = 1000;  ///< running
+    std::uint32_t remembered_builds = 100000;         ///< finished builds of a pool whose worker is still known
 };
 
 struct log_settings {

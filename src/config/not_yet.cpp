@@ -14,7 +14,6 @@ constexpr std::array table{
     missing_feature{"listeners[].tls", ""},
     // The default is `cache-affinity`.
     missing_feature{"pools[].policy", "round-robin|least-active-builds", must_be_written},
-    missing_feature{"pools[].workers[].max_builds", "0"},
     missing_feature{"pools[].discovery", ""},
     // The default is to be `buildkit`. Until that probe exists it is `tcp`, set in config.hpp: a TCP probe says less
     // but
@@ -23,11 +22,8 @@ constexpr std::array table{
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},
     missing_feature{"pools[].affinity", ""},
-    // The defaults of queue, failover, platform_routing and default_platform begin to matter when their feature is
+    // The defaults of failover, platform_routing and default_platform begin to matter when their feature is
     // there; until then a file that leaves them out gets none of it, as one that turns them off.
-    missing_feature{"pools[].queue.max_length", "0"},
-    missing_feature{"pools[].queue.timeout", ""},
-    missing_feature{"pools[].queue.when_empty", "fail"},
     missing_feature{"pools[].failover.attempts", "0"},
     missing_feature{"pools[].failover.record", ""},
     missing_feature{"pools[].platform_routing", "false"},

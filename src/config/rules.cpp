@@ -98,6 +98,17 @@ void check_admin(const root& r, reading& in)
     }
 }
 
+void check_queues(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        if (r.pools[i].queue.when_empty == when_empty::wait && r.pools[i].health_check.type == probe_type::off) {
+            in.report(indexed("pools", i) + ".queue.when_empty",
+                      "'wait' needs a health_check to find the worker that comes up: allowed with "
+                      "health_check.type 'off': fail");
+        }
+    }
+}
+
 }  // namespace
 
 void check_rules(const root& r, reading& in)
@@ -110,6 +121,7 @@ void check_rules(const root& r, reading& in)
     check_pools_exist(r, in);
     check_addresses(r, in);
     check_admin(r, in);
+    check_queues(r, in);
 }
 
 }  // namespace buildkit_lb::config

@@ -140,6 +140,8 @@ void read_limits(section& in, limits& out)
     in.optional("hold_time", out.hold_time, time_span{100ms, 10min});
     in.optional("held_calls", out.held_calls, whole_number{1, 10'000'000});
     in.optional("held_bytes", out.held_bytes, byte_size{1024_KiB, 67'108'864_KiB});
+    in.optional("internal_builds_per_client", out.internal_builds_per_client, whole_number{1, 1'000'000});
+    in.optional("internal_builds_per_worker", out.internal_builds_per_worker, whole_number{1, 1'000'000});
     in.optional("remembered_builds", out.remembered_builds, whole_number{0, 10'000'000});
 }
 

@@ -9,6 +9,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string>
@@ -83,6 +84,19 @@ asio::awaitable<error_code> connect_tcp(stream_socket& socket, const socket_addr
 }
 
 }  // namespace
+
+std::string peer_host(const stream_socket& socket)
+{
+    error_code error;
+    const auto other = socket.remote_endpoint(error);
+    std::array<char, NI_MAXHOST> host{};
+    const bool ip = !error && (other.data()->sa_family == AF_INET || other.data()->sa_family == AF_INET6);
+    if (!ip || ::getnameinfo(other.data(), static_cast<socklen_t>(other.size()), host.data(), host.size(), nullptr, 0,
+                             NI_NUMERICHOST) != 0) {
+        return {};
+    }
+    return host.data();
+}
 
 errc classify(const error_code& error)
 {

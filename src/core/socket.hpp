@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/system/error_code.hpp>
+#include <string>
 
 #include "core/endpoint.hpp"
 #include "core/failure.hpp"
@@ -21,6 +22,9 @@ errc classify(const boost::system::error_code& error);
 /// every 15 s, 4 times) and a 60 s limit on unacknowledged data, so that a dead peer is noticed within two minutes.
 /// For accepted and for connecting sockets. Best effort: does nothing on a unix socket.
 void set_tcp_options(int fd);
+
+/// The address of the other side of a TCP connection, without its port; empty for a unix socket or a dead connection.
+std::string peer_host(const stream_socket& socket);
 
 /// Connects to `where`: looks its name up if it has one and tries its addresses in order, all before `timeout` has
 /// passed (an address that does not answer leaves the later ones their share of the time).

@@ -39,7 +39,15 @@ public:
         auto draining = gauge_family("buildkit_lb_worker_draining", "1 when an operator wants no new builds on it.");
         auto active = gauge_family("buildkit_lb_worker_active_builds",
                                    "Builds (protocol tcp: connections) on the worker that have not ended.");
+        auto internal = gauge_family("buildkit_lb_worker_internal_builds",
+                                     "Builds with Internal: true on the worker: the clients' own, never queued.");
+        auto caps = gauge_family("buildkit_lb_worker_max_builds", "The worker's cap of builds; 0 when it has none.");
+        auto waiting = gauge_family("buildkit_lb_queue_length", "Builds that wait for a worker.");
         for (const auto& pool : pools_) {
+            ClientMetric length;
+            length.label = {{"pool", pool->name()}};
+            length.gauge.value = static_cast<double>(pool->queue_length());
+            waiting.metric.push_back(std::move(length));
             const auto snapshot = pool->snapshot();
             for (const auto& view : snapshot->workers) {
                 ClientMetric metric;
@@ -50,10 +58,14 @@ public:
                 draining.metric.push_back(metric);
                 metric.gauge.value = view.worker->active_builds();
                 active.metric.push_back(metric);
+                metric.gauge.value = view.worker->internal_builds();
+                internal.metric.push_back(metric);
+                metric.gauge.value = view.worker->max_builds();
+                caps.metric.push_back(metric);
             }
         }
         std::vector<MetricFamily> out;
-        for (auto* family : {&up, &draining, &active}) {
+        for (auto* family : {&up, &draining, &active, &internal, &caps, &waiting}) {
             if (!family->metric.empty()) {
                 out.push_back(std::move(*family));
             }

@@ -11,6 +11,14 @@ namespace {
 const prometheus::Histogram::BucketBoundaries build_duration_buckets{0.5, 1,   2,   5,    10,   30,   60,   120,
                                                                      300, 600, 900, 1800, 3600, 7200, 14400};
 
+// From no wait at all to the longest that people configure: seconds.
+const prometheus::Histogram::BucketBoundaries queue_wait_buckets{0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600};
+
+prometheus::Labels pool_labels(std::string_view pool, const char* key, std::string_view value)
+{
+    return {{"pool", std::string{pool}}, {key, std::string{value}}};
+}
+
 prometheus::Labels worker_labels(std::string_view pool, std::string_view worker)
 {
     return {{"pool", std::string{pool}}, {"worker", std::string{worker}}};
@@ -88,6 +96,14 @@ instruments::instruments(std::string_view version)
                            .Register(registry_)},
       build_steps_{counter(registry_, "buildkit_lb_build_steps_total",
                            "Completed build steps, by whether the worker had them cached.")},
+      queue_waits_{prometheus::BuildHistogram()
+                       .Name("buildkit_lb_queue_wait_seconds")
+                       .Help("Time from a build's arrival to its worker, of every ordinary build that got one.")
+                       .Register(registry_)},
+      queue_rejected_{counter(registry_, "buildkit_lb_queue_rejected_total",
+                              "Builds that got no worker: queue full, waited too long, or no worker was up.")},
+      internal_refused_{counter(registry_, "buildkit_lb_internal_builds_refused_total",
+                                "Internal builds refused at the limit of a client or of a worker.")},
       rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")}
 {
     prometheus::BuildGauge()
@@ -124,6 +140,33 @@ void instruments::add_worker(std::string_view pool, std::string_view worker)
         build_steps_.Add(worker_labels(pool, worker, "cache", cache));
     }
     duration_of(pool, worker);
+}
+
+void instruments::add_pool(std::string_view pool)
+{
+    queue_waits_.Add({{"pool", std::string{pool}}}, queue_wait_buckets);
+    for (const char* reason : {"full", "timeout", "no_worker"}) {
+        queue_rejected_.Add(pool_labels(pool, "reason", reason));
+    }
+    for (const char* limit : {"client", "worker"}) {
+        internal_refused_.Add(pool_labels(pool, "limit", limit));
+    }
+}
+
+void instruments::queue_waited(std::string_view pool, duration waited)
+{
+    queue_waits_.Add({{"pool", std::string{pool}}}, queue_wait_buckets)
+        .Observe(std::chrono::duration<double>{waited}.count());
+}
+
+void instruments::queue_rejected(std::string_view pool, std::string_view reason)
+{
+    queue_rejected_.Add(pool_labels(pool, "reason", reason)).Increment();
+}
+
+void instruments::internal_build_refused(std::string_view pool, std::string_view limit)
+{
+    internal_refused_.Add(pool_labels(pool, "limit", limit)).Increment();
 }
 
 void instruments::picked(std::string_view pool, std::string_view policy, std::string_view reason)

@@ -79,10 +79,20 @@ public:
     /// The instruments of a listener; the reference stays good for as long as this object lives.
     listener_metrics& for_listener(const std::string& name);
 
+    /// Makes the series of a pool exist at zero.
+    void add_pool(std::string_view pool);
+
     /// Makes the series of a worker exist at zero, so that the first failure or build is seen as an increase.
     void add_worker(std::string_view pool, std::string_view worker);
 
     void picked(std::string_view pool, std::string_view policy, std::string_view reason);
+
+    /// An ordinary build got its worker, `waited` after its Solve had come.
+    void queue_waited(std::string_view pool, duration waited);
+    /// A build got no worker. `reason` is the label of a balancer::rejection.
+    void queue_rejected(std::string_view pool, std::string_view reason);
+    /// An internal build was refused at the limit of its `client` or of a `worker`.
+    void internal_build_refused(std::string_view pool, std::string_view limit);
 
     /// `reason` is the label of an errc.
     void upstream_connect_failed(std::string_view pool, std::string_view worker, std::string_view reason);
@@ -123,6 +133,9 @@ private:
     counters& builds_;
     histograms& build_durations_;
     counters& build_steps_;
+    histograms& queue_waits_;
+    counters& queue_rejected_;
+    counters& internal_refused_;
     counters& rpcs_;
 
     struct text_hash {

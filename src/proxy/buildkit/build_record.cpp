@@ -1,12 +1,42 @@
 #include "proxy/buildkit/build_record.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace buildkit_lb::proxy {
 
+void build_record::waits(build_wait_state for_what)
+{
+    const std::lock_guard lock{mutex_};
+    waiting_ = std::move(for_what);
+}
+
+build_wait_state build_record::waiting() const
+{
+    const std::lock_guard lock{mutex_};
+    return waiting_;
+}
+
+void build_record::running(bool now)
+{
+    const std::lock_guard lock{mutex_};
+    running_ = now;
+    last_moved_ = clock::now();
+}
+
+std::optional<balancer::build_motion> build_record::motion() const
+{
+    const std::lock_guard lock{mutex_};
+    if (!running_) {
+        return std::nullopt;
+    }
+    return balancer::build_motion{invocation, last_moved_, open_status_streams_ == 0 || status_.totals().open != 0};
+}
+
 void build_record::status_message(std::string_view message)
 {
     const std::lock_guard lock{mutex_};
+    last_moved_ = clock::now();
     // A message that is none is the client's to complain about: it passes on as it is.
     (void)status_.feed(message, std::chrono::system_clock::now());
 }
@@ -49,13 +79,10 @@ void build_record::when_status_closed(std::function<void(bool)> then)
     then(true);
 }
 
-std::shared_ptr<build_record> build_registry::add(const std::string& ref)
+void build_registry::add(std::shared_ptr<build_record> build)
 {
-    auto made = std::make_shared<build_record>();
-    made->ref = ref;
     const std::lock_guard lock{mutex_};
-    builds_[ref] = made;
-    return made;
+    builds_[build->ref] = std::move(build);
 }
 
 void build_registry::remove(const std::string& ref)
@@ -75,6 +102,27 @@ std::size_t build_registry::size() const
 {
     const std::lock_guard lock{mutex_};
     return builds_.size();
+}
+
+std::vector<balancer::build_motion> build_registry::motions() const
+{
+    std::vector<balancer::build_motion> all;
+    const std::lock_guard lock{mutex_};
+    for (const auto& [ref, build] : builds_) {
+        if (auto motion = build->internal ? std::nullopt : build->motion()) {
+            all.push_back(std::move(*motion));
+        }
+    }
+    return all;
+}
+
+bool build_registry::has_siblings(const build_record& build) const
+{
+    const std::lock_guard lock{mutex_};
+    return std::any_of(builds_.begin(), builds_.end(), [&](const auto& entry) {
+        const build_record& other = *entry.second;
+        return &other != &build && !other.internal && other.invocation == build.invocation;
+    });
 }
 
 }  // namespace buildkit_lb::proxy

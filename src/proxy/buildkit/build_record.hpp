@@ -4,29 +4,56 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <vector>
 
+#include "balancer/build_queue.hpp"
+#include "balancer/stall_rule.hpp"
 #include "buildkit/build_status.hpp"
 #include "core/types.hpp"
 
 namespace buildkit_lb::proxy {
 
+/// What a build waits for before it has a worker.
+struct build_wait_state {
+    enum class reason : std::uint8_t { nothing, worker, parents };
+    reason what = reason::nothing;
+    buildkit::wall_time since;
+    std::shared_ptr<const balancer::waiting_build> place;  ///< its place in the queue, when it waits for a worker
+};
+
 /// What is known of one build while it runs: shared by the thread of its Solve, which makes it, and those of its
 /// Status streams.
 class build_record {
 public:
-    // Written by the thread of Solve before the build is placed, constant afterwards.
+    // Written before it is entered in the registry, constant afterwards.
     std::string ref;
+    std::string invocation;  ///< of the client: its trace id, or its connection
+    std::string key;         ///< what it shares with other builds of its project; empty: nothing
+    std::string key_source;
+    bool internal = false;
+    bool linked = false;  ///< its request looks like it takes another build as an input
+    std::size_t sessions = 0;
+    time_point arrived;
+
+    // Written by the thread of Solve before the build is placed, constant afterwards: not to be read before.
     std::string worker;
     std::string policy;
     std::string reason;
-    bool internal = false;
-    bool linked = false;            ///< its request looks like it takes another build as an input
-    bool linked_to_parent = false;  ///< and it was placed with it
-    std::size_t sessions = 0;
-    time_point arrived;
+    bool linked_to_parent = false;  ///< it was placed with the build that is its input
     time_point placed;
+
+    /// What it waits for now. Any thread.
+    void waits(build_wait_state for_what);
+    build_wait_state waiting() const;
+
+    /// Its Solve has been sent, or has ended. By the thread of Solve.
+    void running(bool now);
+    /// How it gets on; nullopt while it does not run. Any thread.
+    std::optional<balancer::build_motion> motion() const;
 
     /// A StatusResponse of the worker's has passed. Any thread.
     void status_message(std::string_view message);
@@ -39,18 +66,27 @@ public:
 
 private:
     mutable std::mutex mutex_;
+    build_wait_state waiting_;
+    bool running_ = false;
+    time_point last_moved_;
     buildkit::build_status status_;
     int open_status_streams_ = 0;
     std::function<void(bool)> on_status_closed_;
 };
 
-/// The running builds by their Ref. Any thread.
+/// The builds that have not ended, by their Ref. Any thread.
 class build_registry {
 public:
-    std::shared_ptr<build_record> add(const std::string& ref);
+    void add(std::shared_ptr<build_record> build);
     void remove(const std::string& ref);
     std::shared_ptr<build_record> find(const std::string& ref) const;
     std::size_t size() const;
+
+    /// How the builds that have a worker get on; internal ones are left out.
+    std::vector<balancer::build_motion> motions() const;
+
+    /// Another build of the same invocation than `build` has not ended.
+    bool has_siblings(const build_record& build) const;
 
 private:
     mutable std::mutex mutex_;

@@ -124,6 +124,9 @@ void call::relay_to(std::shared_ptr<link> to)
         answer_reader_.emplace(failure_source::upstream);
     }
     relay_ = std::make_unique<http2::stream_relay>(engine(), stream_, link_->engine(), *this);
+    if (response_started_) {
+        relay_->answer_begun();
+    }
     relay_->start(headers_, std::exchange(held_, {}));
     release_held();
 }
@@ -136,20 +139,44 @@ http2::stream_handler& call::handler()
     return *this;
 }
 
+void call::tell(std::string_view message, const http2::header_list& more)
+{
+    if (stage_ != stage::held) {
+        return;
+    }
+    if (!std::exchange(response_started_, true)) {
+        http2::header_list fields = response_fields();
+        for (const auto& field : more) {
+            fields.add(field.name, field.value);
+        }
+        engine().submit_response(stream_, fields, false);
+    }
+    engine().send_data(stream_, buffer_slice::copy_of(message));
+}
+
 void call::fail(grpc_code code, const std::string& message)
 {
     if (stage_ != stage::held) {
         return;
     }
     stage_ = stage::answered;
+    end_answer(code, message);
+    drop_input();
+}
+
+void call::end_answer(grpc_code code, const std::string& message)
+{
     ending_.code = code;
     ending_.message = message;
+    if (response_started_) {
+        engine().submit_trailers(stream_, error_fields(code, message));
+        return;
+    }
     http2::header_list fields = response_fields();
     for (const auto& field : error_fields(code, message)) {
         fields.add(field.name, field.value);
     }
     engine().submit_response(stream_, fields, true);
-    drop_input();
 }
 
 void call::answer(std::string_view message)
@@ -238,13 +265,6 @@ void call::on_response(http2::stream_relay&, http2::header_list& headers, bool e
     }
 }
 
-void call::on_response_passed(http2::stream_relay& relay)
-{
-    if (!before_answer.empty()) {
-        relay.send_own(buffer_slice::copy_of(std::exchange(before_answer, {})));
-    }
-}
-
 void call::on_response_data(http2::stream_relay&, const buffer_slice& data)
 {
     if (answer_reader_ && !read_messages(*answer_reader_, data.view(), on_answer_message)) {
@@ -286,19 +306,10 @@ void call::answer_loss(const std::string& detail)
     if (finished_) {
         return;
     }
-    ending_.code = code_when_lost.value_or(grpc_code::unavailable);
-    if (ending_.code != grpc_code::ok) {
-        ending_.message = "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail);
-    }
-    if (response_started_) {
-        engine().submit_trailers(stream_, error_fields(ending_.code, ending_.message));
-    } else {
-        http2::header_list fields = response_fields();
-        for (const auto& field : error_fields(ending_.code, ending_.message)) {
-            fields.add(field.name, field.value);
-        }
-        engine().submit_response(stream_, fields, true);
-    }
+    const auto code = code_when_lost.value_or(grpc_code::unavailable);
+    end_answer(code, code == grpc_code::ok
+                         ? std::string{}
+                         : "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail));
     engine().reset_when_sent(stream_, http2::error_code::no_error);
 }
 

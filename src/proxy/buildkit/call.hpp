@@ -59,6 +59,9 @@ public:
 
     /// Sends the call to a worker. The taps below are set before.
     void relay_to(std::shared_ptr<link> to);
+    /// Begins the answer, if it was not begun, and sends a framed message of the balancer's own in it, while the call
+    /// is held. What follows, by relay_to() or fail(), goes on with the same answer.
+    void tell(std::string_view message, const http2::header_list& more = {});
     /// Answers with an error.
     void fail(buildkit::grpc_code code, const std::string& message);
     /// Answers with one message.
@@ -66,8 +69,6 @@ public:
 
     /// Called with every message of the answer, uncompressed, after it was passed on.
     std::function<void(std::string_view)> on_answer_message;
-    /// Framed messages that go before the worker's own in the answer's body.
-    std::string before_answer;
     /// Called when the call has ended, once, for whatever reason; before its stream is forgotten.
     std::function<void(const ending&)> on_ended;
     /// What to answer when the worker is lost: nothing set is UNAVAILABLE naming it.
@@ -90,7 +91,6 @@ public:
 
     // relay_observer: while it is relayed.
     void on_response(http2::stream_relay&, http2::header_list& headers, bool end_stream) override;
-    void on_response_passed(http2::stream_relay&) override;
     void on_response_data(http2::stream_relay&, const buffer_slice& data) override;
     void on_trailers(http2::stream_relay&, http2::header_list& trailers) override;
     on_loss on_upstream_reset(http2::stream_relay&, const http2::reset_info& info) override;
@@ -104,6 +104,7 @@ private:
     void hold(std::size_t bytes);
     void release_held();
     void note_status(const http2::header_list& fields);
+    void end_answer(buildkit::grpc_code code, const std::string& message);
     void drop_input();
     void answer_loss(const std::string& detail);
     void finish();

@@ -64,6 +64,8 @@ buildkit_connection::buildkit_connection(buildkit_service& service, data_thread&
     : service_{service},
       thread_{on},
       executor_{on.executor()},
+      peer_{peer_host(downstream)},
+      number_{service.shared.connections.fetch_add(1, std::memory_order_relaxed)},
       tasks_{executor_},
       links_{executor_, service.shared.pool, service.instruments, service.http2},
       connection_{std::move(downstream), http2::role::server, service.http2, *this}
@@ -158,7 +160,8 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
         }
     };
     auto made = std::make_shared<session>(uuid, engine(), stream, headers, std::move(around));
-    if (!service_.shared.sessions.add(uuid, executor_, made)) {
+    std::string shared_key{headers.get(buildkit::session_shared_key_header)};
+    if (!service_.shared.sessions.add(uuid, executor_, made, std::move(shared_key))) {
         return nullptr;
     }
     sessions_.emplace(std::move(uuid), made);

@@ -34,6 +34,13 @@ public:
     http2::engine& engine() { return connection_.engine(); }
     link_table& links() { return links_; }
 
+    /// The client's address without its port; empty for a unix socket.
+    const std::string& peer() const { return peer_; }
+    /// Different for every connection of the pool.
+    std::uint64_t number() const { return number_; }
+    /// Builds with `Internal: true` that run for this client.
+    std::uint32_t internal_builds = 0;
+
     /// The link for calls that any worker can answer: to the same worker for the whole connection, as long as it lives.
     boost::asio::awaitable<result<link_table::link_ptr>> default_link();
     /// The same, if it can be had at once.
@@ -57,6 +64,8 @@ private:
     buildkit_service& service_;
     data_thread& thread_;
     boost::asio::any_io_executor executor_;
+    const std::string peer_;
+    const std::uint64_t number_;
     task_group tasks_;
     link_table links_;
     std::shared_ptr<balancer::worker> default_worker_;

@@ -1,49 +1,24 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "buildkit/affinity_key.hpp"
 #include "buildkit/solve_info.hpp"
 #include "core/log.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
 #include "proxy/buildkit/connection.hpp"
 #include "proxy/buildkit/flows.hpp"
+#include "proxy/buildkit/place.hpp"
 
 namespace buildkit_lb::proxy {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
-using balancer::build_kind;
 using buildkit::grpc_code;
 
 namespace {
 
-// How long a linked build waits to hear where its parents are. Its LLBBridge/Solve follows its Ping at once.
-constexpr auto parent_patience = 30s;
-
 // The last messages of Status may come after Solve's answer; the build's log line waits this long for them.
 constexpr auto status_patience = 2s;
-
-/// A build while its Solve is here: known to placement, entered in the registry, counted on its worker.
-struct running_build {
-    running_build(buildkit_pool& in, std::shared_ptr<build_record> r) : pool{in}, record{std::move(r)} {}
-    running_build(const running_build&) = delete;
-    running_build& operator=(const running_build&) = delete;
-    ~running_build()
-    {
-        end();
-        pool.builds.remove(record->ref);
-    }
-
-    /// The worker has answered, or nobody wants an answer any more. Once is enough.
-    void end()
-    {
-        pool.placement.ended(record->ref);
-        chosen.reset();
-    }
-
-    buildkit_pool& pool;
-    std::shared_ptr<build_record> record;
-    std::optional<balancer::pick> chosen;
-};
 
 metrics::build_result result_of(const call::ending& how)
 {
@@ -74,6 +49,8 @@ void report(buildkit_service& service, const build_record& r, const call::ending
                                  {"reason", r.reason},
                                  {"internal", r.internal},
                                  {"linked", r.linked},
+                                 {"key", r.key},
+                                 {"key_source", r.key_source},
                                  {"sessions", r.sessions},
                                  {"waited", fmt::format("{:.3f}s", seconds(r.placed - r.arrived))},
                                  {"duration", fmt::format("{:.3f}s", seconds(took))},
@@ -87,59 +64,22 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     log::write(r.internal ? log::level::debug : log::level::info, "build ended", line);
 }
 
-/// The worker that has the inputs of a linked build; nullptr when there is none, or it can't be known in time.
-asio::awaitable<std::shared_ptr<balancer::worker>> parent_of(call_ptr c, const std::string& ref)
+/// What is known of a build from its Solve.
+std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info)
 {
-    one_shot<std::shared_ptr<balancer::worker>> found{c->connection().executor()};
-    c->connection().service().shared.placement.find_parent(ref, found.setter());
-    const auto parent = co_await found.wait(clock::now() + parent_patience);
-    co_return parent.value_or(nullptr);
-}
-
-/// Chooses a worker, connects to it and gives it the build's sessions; the next candidate if that fails. Null with the
-/// reason in `why` when there is none left.
-asio::awaitable<link_table::link_ptr> place(call_ptr c, running_build& build, const std::vector<std::string>& sessions,
-                                            failure& why)
-{
-    auto& service = c->connection().service();
-    auto& pool = *build.pool.pool.workers;
-    balancer::pick_context context;
-    context.kind = build.record->internal ? build_kind::internal : build_kind::ordinary;
-    std::shared_ptr<balancer::worker> parent;
-    if (build.record->linked) {
-        parent = co_await parent_of(c, build.record->ref);
-    }
-    for (;;) {
-        if (parent) {
-            build.chosen = pool.take(parent, context, "linked");
-            build.record->linked_to_parent = build.chosen.has_value();
-            parent = nullptr;
-        }
-        if (!build.chosen) {
-            build.chosen = pool.pick_worker(context);
-        }
-        if (!build.chosen) {
-            why = failure{errc::no_worker, failure_source::upstream, true,
-                          "buildkit-lb: " + pool.explain_no_pick(context)};
-            co_return nullptr;
-        }
-        const auto where = build.chosen->worker();
-        service.instruments.picked(pool.name(), build.chosen->policy, build.chosen->reason);
-        result<link_table::link_ptr> found = co_await c->connection().links().get(where);
-        if (found) {
-            const auto attached = co_await attach_sessions(c->connection(), sessions, where);
-            if (attached && (*found)->usable()) {
-                co_return *found;
-            }
-            if (!attached && !attached.error().retryable) {
-                why = attached.error();
-                co_return nullptr;
-            }
-        }
-        context.excluded.push_back(where);
-        build.chosen.reset();
-        build.record->linked_to_parent = false;
-    }
+    auto& connection = c.connection();
+    auto record = std::make_shared<build_record>();
+    record->ref = info.ref;
+    record->internal = info.internal;
+    record->linked = info.linked;
+    record->sessions = info.sessions.size();
+    const auto trace = buildkit::trace_id_of(c.headers().get(buildkit::trace_parent_header));
+    record->invocation = trace.empty() ? "connection-" + std::to_string(connection.number()) : std::string{trace};
+    auto key = buildkit::find_affinity_key(info, connection.service().shared.sessions.shared_key_of(info.sessions),
+                                           buildkit::default_key_sources());
+    record->key = std::move(key.value);
+    record->key_source = std::move(key.source);
+    return record;
 }
 
 }  // namespace
@@ -164,22 +104,30 @@ asio::awaitable<void> flow_solve(call_ptr c)
     what.sessions = info->sessions;
     what.internal = info->internal;
     what.linked = info->linked;
+    if (info->internal && c->connection().internal_builds >= service.internal_builds_per_client) {
+        service.instruments.internal_build_refused(service.shared.pool.workers->name(), "client");
+        c->fail(grpc_code::resource_exhausted, fmt::format("buildkit-lb: this client runs {} internal builds already "
+                                                           "(limits.internal_builds_per_client)",
+                                                           c->connection().internal_builds));
+        co_return;
+    }
     if (!service.shared.placement.begin(what)) {
         c->fail(grpc_code::already_exists, "buildkit-lb: a build with the Ref " + info->ref + " is running");
         co_return;
     }
-    running_build build{service.shared, service.shared.builds.add(info->ref)};
+    running_build build{c->connection(), describe(*c, *info)};
     build_record& record = *build.record;
-    record.internal = info->internal;
-    record.linked = info->linked;
-    record.sessions = info->sessions.size();
     record.arrived = arrived;
     record.placed = arrived;
+    if (info->linked && !info->frontend.empty()) {
+        // The worker runs the frontend: what it takes as inputs is here already, and no LLBBridge/Solve will come.
+        service.shared.placement.inputs_known(info->ref, info->sessions);
+    }
 
     failure why;
     link_table::link_ptr to;
     try {
-        to = co_await place(c, build, info->sessions, why);
+        to = co_await place(build, info->sessions, why);
     } catch (const boost::system::system_error&) {
         report(service, record, call::ending{grpc_code::cancelled, true, {}}, {});
         throw;
@@ -195,6 +143,9 @@ asio::awaitable<void> flow_solve(call_ptr c)
     record.policy = build.chosen->policy;
     record.reason = build.chosen->reason;
     record.placed = clock::now();
+    if (!record.internal) {
+        service.instruments.queue_waited(service.shared.pool.workers->name(), record.placed - arrived);
+    }
 
     // From here on the call tells of its end, even when the connection is lost or the process stops.
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
@@ -202,6 +153,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
     c->on_ended = [tell = ended.setter()](const call::ending& how) { tell(how); };
     c->fails_first = true;
     c->relay_to(to);
+    record.running(true);
     service.shared.placement.placed(info->ref, build.chosen->worker());
 
     const auto how = co_await ended.wait();

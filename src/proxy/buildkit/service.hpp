@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 
 #include "balancer/placement.hpp"
+#include "balancer/stall_rule.hpp"
 #include "http2/options.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/buildkit/build_record.hpp"
@@ -16,7 +18,11 @@ namespace buildkit_lb::proxy {
 
 /// What all buildkit connections of a pool share, on whichever thread they are. Outlives them.
 struct buildkit_pool {
-    buildkit_pool(upstream_pool& p, const balancer::placement_limits& limits) : pool{p}, placement{limits} {}
+    buildkit_pool(upstream_pool& p, const balancer::placement_limits& limits,
+                  balancer::stall_rule::patience stall_patience = {})
+        : pool{p}, placement{limits}, stalls{stall_patience}
+    {
+    }
 
     upstream_pool& pool;
     balancer::placement placement;
@@ -24,7 +30,13 @@ struct buildkit_pool {
     build_registry builds;
     pong_memory pongs;
     digest_memory digests{100'000};
-    std::atomic<std::size_t> calls{0};  // that have not ended
+    std::atomic<std::size_t> calls{0};          // that have not ended
+    std::atomic<std::uint64_t> connections{0};  // numbers given out
+    balancer::stall_rule stalls;                // of the thread that calls sweep()
+
+    /// Ends waits that have lasted too long, and lets builds over the cap that others wait for. Call it every second or
+    /// so, on one thread.
+    void sweep(time_point now);
 };
 
 /// What every connection of one `protocol: buildkit` listener needs. Outlives them.
@@ -35,6 +47,7 @@ struct buildkit_service {
     metrics::listener_metrics& metrics;
     duration idle_timeout;
     bool progress = true;
+    std::uint32_t internal_builds_per_client = 200;
     http2::options http2;  ///< of every HTTP/2 connection, also inside tunnels
 };
 

@@ -19,10 +19,11 @@ void session_directory::ask(const entry& whom, std::shared_ptr<balancer::worker>
 }
 
 bool session_directory::add(const std::string& uuid, boost::asio::any_io_executor executor,
-                            std::weak_ptr<session_host> host)
+                            std::weak_ptr<session_host> host, std::string shared_key)
 {
     const std::lock_guard lock{mutex_};
-    const auto [at, is_new] = sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host)});
+    const auto [at, is_new] =
+        sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host), std::move(shared_key)});
     if (!is_new) {
         return false;
     }
@@ -91,6 +92,18 @@ std::vector<std::string> session_directory::find_in(std::string_view bytes) cons
         }
     }
     return buildkit::find_sessions(bytes, lengths, [&](std::string_view id) { return known.contains(id); });
+}
+
+std::string session_directory::shared_key_of(const std::vector<std::string>& uuids) const
+{
+    const std::lock_guard lock{mutex_};
+    for (const auto& uuid : uuids) {
+        const auto found = sessions_.find(uuid);
+        if (found != sessions_.end() && !found->second.shared_key.empty()) {
+            return found->second.shared_key;
+        }
+    }
+    return {};
 }
 
 std::size_t session_directory::size() const

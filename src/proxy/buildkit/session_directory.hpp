@@ -43,7 +43,8 @@ public:
     static constexpr duration wait_time = std::chrono::seconds{5};
 
     /// Enters a session; `host` lives on the thread of `executor`. False when that uuid is taken.
-    bool add(const std::string& uuid, boost::asio::any_io_executor executor, std::weak_ptr<session_host> host);
+    bool add(const std::string& uuid, boost::asio::any_io_executor executor, std::weak_ptr<session_host> host,
+             std::string shared_key = {});
     void remove(const std::string& uuid);
 
     /// Offers the session to a worker. Waits up to wait_time for a session that is not here yet. `done` is called on
@@ -57,12 +58,16 @@ public:
     /// The known sessions that are named anywhere in `bytes`.
     std::vector<std::string> find_in(std::string_view bytes) const;
 
+    /// The shared key of the first of `uuids` that is here and has one; empty when none does.
+    std::string shared_key_of(const std::vector<std::string>& uuids) const;
+
     std::size_t size() const;
 
 private:
     struct entry {
         boost::asio::any_io_executor executor;
         std::weak_ptr<session_host> host;
+        std::string shared_key;
     };
     struct waiting {
         std::string uuid;

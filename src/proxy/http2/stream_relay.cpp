@@ -31,7 +31,7 @@ struct body_relay {
 
     void taken(std::size_t bytes)
     {
-        bytes = std::min(bytes, in_flight);  // an observer that answers a loss itself may add bytes of its own
+        bytes = std::min(bytes, in_flight);  // bytes that others have sent on the stream are taken too
         in_flight -= bytes;
         const std::size_t free = std::min(unowed, bytes);
         unowed -= free;
@@ -45,6 +45,18 @@ struct body_relay {
         from.consume(from_stream, std::exchange(in_flight, 0) - std::exchange(unowed, 0));
     }
 };
+
+/// The fields of an answer that is headers only, for one whose headers were sent before.
+header_list as_trailers(const header_list& headers)
+{
+    header_list trailers;
+    for (const auto& field : headers) {
+        if (!field.name.starts_with(':') && field.name != "content-type" && field.name != "content-length") {
+            trailers.add(field.name, field.value);
+        }
+    }
+    return trailers;
+}
 
 /// For streams that outlive their relay.
 class discarding_handler final : public stream_handler {
@@ -93,11 +105,11 @@ struct stream_relay::state {
         void on_headers(stream_ref, header_list headers, bool end_stream) override
         {
             s_.observer.on_response(s_.self, headers, end_stream);
-            s_.answer_started = true;
             s_.answer_ended = end_stream;
-            s_.downstream.submit_response(s_.request, headers, end_stream);
-            if (!end_stream) {
-                s_.observer.on_response_passed(s_.self);
+            if (!std::exchange(s_.answer_started, true)) {
+                s_.downstream.submit_response(s_.request, headers, end_stream);
+            } else if (end_stream) {
+                s_.downstream.submit_trailers(s_.request, as_trailers(headers));
             }
         }
         void on_data(stream_ref, buffer_slice data) override
@@ -231,6 +243,11 @@ stream_relay::~stream_relay()
     }
 }
 
+void stream_relay::answer_begun()
+{
+    state_->answer_started = true;
+}
+
 void stream_relay::start(const header_list& headers, held_input held, bool urgent)
 {
     state& s = *state_;
@@ -250,13 +267,6 @@ void stream_relay::start(const header_list& headers, held_input held, bool urgen
     } else if (held.ended) {
         s.end_request(nullptr);
     }
-}
-
-void stream_relay::send_own(buffer_slice data)
-{
-    body_relay& down = state_->down;
-    down.unowed += data.size();
-    down.forward(std::move(data));
 }
 
 stream_handler& stream_relay::downstream_handler()

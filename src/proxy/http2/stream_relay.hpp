@@ -27,8 +27,6 @@ public:
 
     /// The answer's headers, before they are passed on.
     virtual void on_response(stream_relay&, header_list& /*headers*/, bool /*end_stream*/) {}
-    /// The answer's headers have been passed on: the observer may send data of its own before the worker's.
-    virtual void on_response_passed(stream_relay&) {}
     /// A piece of the answer's body, before it is passed on.
     virtual void on_response_data(stream_relay&, const buffer_slice& /*data*/) {}
     /// The answer's trailers, before they are passed on.
@@ -53,17 +51,19 @@ protected:
 /// before the engines, it resets what it relays.
 class stream_relay {
 public:
-    /// `request` is a live stream of `downstream` that has no answer yet.
+    /// `request` is a live stream of `downstream` whose answer has not ended. If it has begun (its headers were sent),
+    /// say so with answer_begun().
     stream_relay(engine& downstream, stream_ref request, engine& upstream, relay_observer& observer);
     stream_relay(const stream_relay&) = delete;
     stream_relay& operator=(const stream_relay&) = delete;
     ~stream_relay();
 
+    /// The answer's headers, and maybe data, were sent before the relay: the worker's own headers are not passed on.
+    /// Before start().
+    void answer_begun();
+
     /// Sends the request upstream and what was received of its body so far, and takes over the downstream stream.
     void start(const header_list& headers, held_input held, bool urgent = false);
-
-    /// Sends bytes of the balancer's own in the answer's body. Only from on_response_passed().
-    void send_own(buffer_slice data);
 
     /// What handles the downstream stream from start() on: for engine_handler::on_request to return.
     stream_handler& downstream_handler();

@@ -24,9 +24,12 @@ proxy::upstream_pool make_pool(const balancer_settings& settings)
         balancer::worker_settings w;
         w.name = "w" + std::to_string(workers.size() + 1);
         w.address = where;
+        w.max_builds = settings.max_builds;
+        w.max_internal_builds = settings.internal_builds_per_worker;
         workers.push_back(std::move(w));
     }
-    return {std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy(settings.policy)),
+    return {std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy(settings.policy),
+                                             settings.queue),
             settings.connect_timeout};
 }
 
@@ -35,9 +38,16 @@ proxy::upstream_pool make_pool(const balancer_settings& settings)
 balancer_under_test::balancer_under_test(balancer_settings settings)
     : settings_{std::move(settings)},
       upstream_{make_pool(settings_)},
-      shared_{upstream_, settings_.placement},
+      shared_{upstream_, settings_.placement, settings_.stall_patience},
       tcp_{upstream_, instruments_, instruments_.for_listener("test"), settings_.idle_timeout},
-      buildkit_{"test", shared_, instruments_, tcp_.metrics, settings_.idle_timeout, settings_.progress, {}},
+      buildkit_{"test",
+                shared_,
+                instruments_,
+                tcp_.metrics,
+                settings_.idle_timeout,
+                settings_.progress,
+                settings_.internal_builds_per_client,
+                {}},
       threads_{settings_.threads},
       address_{settings_.address},
       tasks_{control_.get_executor()}
@@ -72,8 +82,7 @@ asio::awaitable<void> balancer_under_test::sweep()
     for (;;) {
         timer.expires_after(sweep_interval);
         co_await timer.async_wait(asio::use_awaitable);
-        shared_.placement.expire(clock::now());
-        shared_.sessions.expire(clock::now());
+        shared_.sweep(clock::now());
     }
 }
 

@@ -31,6 +31,11 @@ struct balancer_settings {
     std::uint32_t threads = 2;
     balancer::placement_limits placement{};
     bool progress = true;
+    std::uint32_t max_builds = 0;  // of each worker
+    balancer::queue_settings queue{};
+    balancer::stall_rule::patience stall_patience{};
+    std::uint32_t internal_builds_per_client = 200;
+    std::uint32_t internal_builds_per_worker = 1000;
 };
 
 /// A listener, its pool and its data threads as the application wires them, without probes, on a port of its own. Its

@@ -138,7 +138,11 @@ grpc_stream& fake_client::solve(const build& what)
     if (what.linked) {
         attrs["context:base"] = "input:base";
     }
-    return peer_.call(solve_path, request.SerializeAsString());
+    fields more;
+    if (!what.trace.empty()) {
+        more.emplace_back(buildkit::trace_parent_header, "00-" + what.trace + "-b7ad6b7169203331-01");
+    }
+    return peer_.call(solve_path, request.SerializeAsString(), more);
 }
 
 grpc_stream& fake_client::status(const std::string& ref)

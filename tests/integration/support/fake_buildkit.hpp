@@ -75,6 +75,7 @@ struct build {
     std::vector<std::string> shared_sessions{};
     bool internal = false;
     bool linked = false;
+    std::string trace{};  // the trace id of its invocation, 32 hex digits
 };
 
 class fake_client {

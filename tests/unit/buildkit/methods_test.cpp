@@ -82,3 +82,14 @@ TEST_CASE("bridge and content calls are told from the others")
     CHECK_FALSE(is_content(method::llb_other));
     CHECK_FALSE(is_content(method::trace_export));
 }
+
+TEST_CASE("the trace id is read from a traceparent header, and nothing from one that is malformed")
+{
+    CHECK(trace_id_of("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") == "0af7651916cd43dd8448eb211c80319c");
+    for (const char* bad :
+         {"", "00-", "00-0af7651916cd43dd8448eb211c80319c", "00-0AF7651916cd43dd8448eb211c80319c-b7-01",
+          "00-00000000000000000000000000000000-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c"}) {
+        INFO(bad);
+        CHECK(trace_id_of(bad).empty());
+    }
+}

@@ -97,11 +97,11 @@ pools:
     policy: least-active-builds
     connect_timeout: 250ms
     workers:
-      - {name: w1, address: tcp://build-1.example:1234, weight: 5, max_builds: 0}
+      - {name: w1, address: tcp://build-1.example:1234, weight: 5, max_builds: 3}
       - {name: w2, address: "tcp://[2001:db8::1]:1234"}
     health_check: {type: off, interval: 1m, timeout: 500ms, unhealthy_after: 1, healthy_after: 4}
     slow_start: 0ms
-    queue: {max_length: 0, when_empty: fail}
+    queue: {max_length: 7, timeout: 90s, when_empty: fail}
     failover: {attempts: 0}
     platform_routing: false
 admin: {address: unix:///run/admin.sock}

@@ -37,8 +37,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     const std::string out = "is not supported yet: leave it out";
     CHECK(refusals(with_line(minimal(), 8, "    policy: cache-affinity")) ==
           "8 pools[0].policy: 'cache-affinity' is not supported yet; allowed: round-robin or least-active-builds");
-    CHECK(refusals(with_line(minimal(), 10, "      - {name: w1, address: tcp://a:1, max_builds: 4}")) ==
-          "10 pools[0].workers[0].max_builds: '4' is not supported yet; allowed: 0");
     CHECK(in_listener("proxy_protocol: v1v2") ==
           "6 listeners[0].proxy_protocol: 'v1v2' is not supported yet; allowed: off");
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
@@ -50,10 +48,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
     CHECK(in_pool("slow_start: 30s") == "9 pools[0].slow_start: '30s' is not supported yet; allowed: 0s");
     CHECK(in_pool("affinity: {keys: [context], load_factor: 1.5}") == "9 pools[0].affinity: " + out);
-    CHECK(in_pool("queue: {max_length: 5}") == "9 pools[0].queue.max_length: '5' is not supported yet; allowed: 0");
-    CHECK(in_pool("queue: {timeout: 5s}") == "9 pools[0].queue.timeout: " + out);
-    CHECK(in_pool("queue: {when_empty: wait}") ==
-          "9 pools[0].queue.when_empty: 'wait' is not supported yet; allowed: fail");
     CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
     CHECK(in_pool("failover: {record: 1MiB}") == "9 pools[0].failover.record: " + out);
     CHECK(in_pool("platform_routing: true") ==
@@ -83,7 +77,7 @@ TEST_CASE("what is not supported yet is checked all the same")
                        "'1KiB' is out of range; allowed: a size from 64KiB to 1GiB"));
     CHECK(complains_of(in_pool("default_platform: amd64"), "'amd64' is not a platform"));
     CHECK(complains_of(in_pool("tls: {server_name: a b}"), "'a b' is not a host"));
-    CHECK(complains_of(in_pool("queue: {timeout: 600}"), "'600' has no unit"));
+    CHECK(complains_of(in_pool("slow_start: 600"), "'600' has no unit"));
     CHECK(complains_of(refusals("limits: {stream_per_connection: 5}\n" + minimal()),
                        "(did you mean 'streams_per_connection'?)"));
 }
@@ -95,10 +89,8 @@ TEST_CASE("the value that means off is accepted")
     CHECK(in_pool("slow_start: 0s") == "");
     CHECK(in_pool("slow_start: 0h") == "");
     CHECK(in_pool("failover: {attempts: 0}") == "");
-    CHECK(in_pool("queue: {max_length: 0, when_empty: fail}") == "");
     CHECK(in_pool("platform_routing: false") == "");
     CHECK(in_pool("health_check: {type: off}") == "");
-    CHECK(refusals(with_line(minimal(), 10, "      - {name: w1, address: tcp://a:1, max_builds: 0}")) == "");
 }
 
 TEST_CASE("a key whose default is not supported yet must be written")

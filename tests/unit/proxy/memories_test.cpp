@@ -174,11 +174,12 @@ TEST_CASE("the end of Status is told once the last of its streams has ended")
     CHECK(told == 2);
 }
 
-TEST_CASE("running builds are found by their Ref until they are removed")
+TEST_CASE("builds are found by their Ref until they are removed")
 {
     build_registry registry;
-    const auto added = registry.add("ref");
-    CHECK(added->ref == "ref");
+    const auto added = std::make_shared<build_record>();
+    added->ref = "ref";
+    registry.add(added);
     CHECK(registry.find("ref") == added);
     CHECK(registry.find("other") == nullptr);
     CHECK(registry.size() == 1);
@@ -186,4 +187,54 @@ TEST_CASE("running builds are found by their Ref until they are removed")
     registry.remove("ref");
     CHECK(registry.find("ref") == nullptr);
     CHECK(registry.size() == 0);
+}
+
+TEST_CASE("siblings are other builds of one invocation, internal ones left out")
+{
+    build_registry registry;
+    const auto add = [&](const char* ref, const char* invocation, bool internal = false) {
+        const auto made = std::make_shared<build_record>();
+        made->ref = ref;
+        made->invocation = invocation;
+        made->internal = internal;
+        registry.add(made);
+        return made;
+    };
+    const auto a = add("a", "bake");
+    add("b", "other");
+    add("c", "bake", true);
+    CHECK_FALSE(registry.has_siblings(*a));
+    add("d", "bake");
+    CHECK(registry.has_siblings(*a));
+}
+
+TEST_CASE("a build moves with its Status, is busy while a step is open, and is left out before and after it runs")
+{
+    build_registry registry;
+    const auto build = std::make_shared<build_record>();
+    build->ref = "ref";
+    build->invocation = "bake";
+    registry.add(build);
+    CHECK(registry.motions().empty());
+
+    build->running(true);
+    REQUIRE(registry.motions().size() == 1);
+    CHECK(registry.motions()[0].invocation == "bake");
+    CHECK(registry.motions()[0].busy);  // nobody reads its Status: who knows
+    const auto sent = registry.motions()[0].last_moved;
+
+    build->status_opened();
+    CHECK_FALSE(registry.motions()[0].busy);
+    wire::control::StatusResponse started;
+    started.add_vertexes()->set_digest("sha256:1");
+    started.mutable_vertexes(0)->mutable_started()->set_seconds(1);
+    build->status_message(started.SerializeAsString());
+    CHECK(registry.motions()[0].busy);
+    CHECK(registry.motions()[0].last_moved > sent);
+    started.mutable_vertexes(0)->mutable_completed()->set_seconds(2);
+    build->status_message(started.SerializeAsString());
+    CHECK_FALSE(registry.motions()[0].busy);
+
+    build->running(false);
+    CHECK(registry.motions().empty());
 }

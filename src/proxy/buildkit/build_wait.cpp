@@ -1,0 +1,48 @@
+#include "proxy/buildkit/build_wait.hpp"
+
+#include "proxy/buildkit/attach_sessions.hpp"
+#include "proxy/buildkit/connection.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using balancer::placement;
+using buildkit::grpc_code;
+
+build_wait::build_wait(call& of, const std::string& ref)
+    : placement_{of.connection().service().shared.placement}, outcome_{of.connection().executor()}
+{
+    id_ = placement_.wait_for(ref, of.held_bytes(), clock::now(), outcome_.setter());
+}
+
+asio::awaitable<void> relay_to_worker(call_ptr c, std::shared_ptr<balancer::worker> where)
+{
+    result<link_table::link_ptr> found = co_await c->connection().links().get(where);
+    if (found) {
+        c->relay_to(*found);
+    } else {
+        c->fail(grpc_code::unavailable, "worker " + where->name() + " can't be reached: " + found.error().detail);
+    }
+}
+
+asio::awaitable<void> relay_by(call_ptr c, placement::outcome where)
+{
+    using kind = placement::outcome::kind;
+    switch (where.what) {
+        case kind::placed:
+        case kind::finished: co_await relay_to_worker(c, where.where); break;
+        case kind::unknown: co_await flow_any(c); break;
+        case kind::refused:
+            c->fail(grpc_code::resource_exhausted, "buildkit-lb: too many calls wait for builds that have not begun");
+            break;
+        case kind::failed:
+            if (c->method().kind == buildkit::method::control_status) {
+                c->fail(grpc_code::ok, {});
+            } else {
+                c->fail(grpc_code_of(where.why), where.why.detail);
+            }
+            break;
+    }
+}
+
+}  // namespace buildkit_lb::proxy

@@ -1,0 +1,129 @@
+#include "buildkit/progress.hpp"
+#include "buildkit/solve_info.hpp"
+#include "buildkit/waiting_lines.hpp"
+#include "proxy/buildkit/build_wait.hpp"
+#include "proxy/buildkit/connection.hpp"
+#include "proxy/buildkit/flows.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using balancer::placement;
+using buildkit::grpc_code;
+using buildkit::wall_time;
+
+namespace {
+
+constexpr std::string_view own_prefix = "buildkit-lb: ";
+
+// A build that is placed within this time has not waited, as people see it.
+constexpr auto first_look = 300ms;
+
+// How often the place in the queue is looked at while the build waits.
+constexpr auto next_look = 500ms;
+
+wall_time wall_now()
+{
+    return std::chrono::system_clock::now();
+}
+
+/// What the client is told of a build's place. The policy's name says it for an ordinary build.
+std::string why_there(const build_record& record)
+{
+    if (record.linked_to_parent) {
+        return "with the target it is linked to";
+    }
+    if (record.reason == balancer::over_cap_reason) {
+        return "over its cap, because other targets wait for this one";
+    }
+    return record.policy;
+}
+
+/// Writes our own lines into a Status that is held.
+class own_lines {
+public:
+    own_lines(call& into, const std::string& ref) : call_{into}, ref_{ref}, waiting_{ref} {}
+
+    void look_at(const build_wait_state& state)
+    {
+        using reason = build_wait_state::reason;
+        if (state.what == reason::worker) {
+            const buildkit::waiting_lines::place place{state.place->position.load(std::memory_order_relaxed),
+                                                       state.place->length.load(std::memory_order_relaxed)};
+            tell(waiting_.update("waiting for a free worker", place, state.since, wall_now()));
+        } else if (state.what == reason::parents) {
+            tell(waiting_.update("waiting for the targets it is linked to", std::nullopt, state.since, wall_now()));
+        }
+    }
+
+    void placed(const build_record& record)
+    {
+        tell(waiting_.end(wall_now()) + buildkit::placed_line(ref_, record.worker, why_there(record), wall_now()));
+    }
+
+    void given_up(const failure& why)
+    {
+        std::string_view text = why.detail;
+        if (text.starts_with(own_prefix)) {
+            text.remove_prefix(own_prefix.size());  // the step's name says it
+        }
+        tell(waiting_.end(wall_now(), text));
+    }
+
+private:
+    void tell(const std::string& messages)
+    {
+        if (!messages.empty()) {
+            call_.tell(messages, {{buildkit::timestamp_header, buildkit::rfc3339(wall_now())}});
+        }
+    }
+
+    call& call_;
+    const std::string ref_;
+    buildkit::waiting_lines waiting_;
+};
+
+}  // namespace
+
+asio::awaitable<void> flow_status(call_ptr c)
+{
+    auto message = co_await c->first_message();
+    if (!message) {
+        co_return;
+    }
+    const auto ref = buildkit::parse_status_ref(*message);
+    if (!ref) {
+        c->fail(grpc_code::internal, ref.error().detail);
+        co_return;
+    }
+    auto& service = c->connection().service();
+    auto& builds = service.shared.builds;
+    own_lines lines{*c, *ref};
+    build_wait wait{*c, *ref};
+    auto where = co_await wait.wait(clock::now() + first_look);
+    while (!where) {
+        const auto record = builds.find(*ref);
+        if (record && service.progress && !record->internal) {
+            lines.look_at(record->waiting());
+        }
+        where = co_await wait.wait(clock::now() + next_look);
+    }
+    using kind = placement::outcome::kind;
+    const bool known = where->what == kind::placed || where->what == kind::finished;
+    if (const auto record = known ? builds.find(*ref) : nullptr) {
+        record->status_opened();
+        c->on_answer_message = [record](std::string_view m) { record->status_message(m); };
+        c->on_ended = [record](const call::ending&) { record->status_closed(); };
+        if (service.progress && !record->internal) {
+            lines.placed(*record);
+        }
+        // The client shows the first error it sees: that is to be Solve's.
+        c->code_when_lost = grpc_code::ok;
+    } else if (where->what == kind::failed) {
+        lines.given_up(where->why);
+    }
+    co_await relay_by(c, std::move(*where));
+}
+
+}  // namespace buildkit_lb::proxy
