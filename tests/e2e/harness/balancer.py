@@ -17,13 +17,13 @@ from .process import Daemon, free_port, wait_until
 HEALTH_CHECK = {"type": "tcp", "interval": "200ms", "timeout": "1s", "unhealthy_after": 2, "healthy_after": 1}
 
 
-def pool(workers, name="default", policy="round-robin", **settings):
-    """A pool of the configuration, of Worker objects."""
+def pool(workers, name="default", policy="round-robin", max_builds=0, **settings):
+    """A pool of the configuration, of Worker objects; `max_builds` is each worker's."""
     return {
         "name": name,
         "policy": policy,
         "connect_timeout": "2s",
-        "workers": [{"name": w.name, "address": w.address} for w in workers],
+        "workers": [{"name": w.name, "address": w.address, "max_builds": max_builds} for w in workers],
         "health_check": dict(HEALTH_CHECK),
         **settings,
     }

@@ -32,6 +32,8 @@ class BuildRecord:
     """What a worker remembers of a build it ran."""
 
     ref: str
+    began: float  # seconds since 1970, by the clock of its worker
+    ended: float  # 0 while it runs
     seconds: float  # 0 while it runs
     error: str  # empty: it went well
     done: bool
@@ -159,7 +161,7 @@ def _read_record(record):
 
     began, ended = seconds(record.get("CreatedAt")), seconds(record.get("CompletedAt"))
     error = record.get("error") or {}
-    return BuildRecord(ref=record["Ref"], seconds=max(0.0, ended - began) if ended else 0.0,
+    return BuildRecord(ref=record["Ref"], began=began, ended=ended, seconds=max(0.0, ended - began) if ended else 0.0,
                        error=error.get("message", ""), done=bool(ended))
 
 
