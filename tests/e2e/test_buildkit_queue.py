@@ -12,6 +12,7 @@ from harness.balancer import buildkit_pool
 from harness.clients import VERSIONS
 from harness.process import wait_until
 from harness.stack import Stack, where
+from harness.worker import most_at_once
 
 LONG_WAIT = 90  # seconds: far beyond every deadline a client has before its build runs
 
@@ -62,12 +63,6 @@ def occupy(stack, lb, context, seconds=120):
     build = stack.client().start_build(lb.address, context, name="busy", args={"ID": one, "SECONDS": seconds})
     build.wait_step(one)
     return build
-
-
-def most_at_once(worker, refs):
-    """How many of the builds `refs` the worker ran at its busiest moment, by its own history."""
-    records = [r for ref, r in worker.history().items() if ref in refs]
-    return max((sum(o.began <= r.began < o.ended for o in records) for r in records), default=0)
 
 
 def test_12_builds_of_10_seconds_on_three_workers_with_a_cap_of_one(stack, shared_workers, patient):

@@ -155,6 +155,12 @@ class Worker:
         return self._daemon.tail() if self._daemon else ""
 
 
+def most_at_once(worker, refs):
+    """How many of the builds `refs` the worker ran at its busiest moment, by its own history."""
+    records = [r for ref, r in worker.history().items() if ref in refs]
+    return max((sum(o.began <= r.began < o.ended for o in records) for r in records), default=0)
+
+
 def _read_record(record):
     def seconds(stamp):
         return stamp.get("seconds", 0) + stamp.get("nanos", 0) / 1e9 if stamp else 0
