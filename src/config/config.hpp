@@ -65,7 +65,7 @@ struct discovery {
 };
 
 struct health_check {
-    probe_type type = probe_type::tcp;  // becomes `buildkit` with that probe: see not_yet.cpp
+    probe_type type = probe_type::buildkit;
     milliseconds interval = 5s;
     milliseconds timeout = 2s;
     std::uint32_t unhealthy_after = 3;  ///< failed probes in a row

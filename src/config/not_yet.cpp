@@ -15,10 +15,7 @@ constexpr std::array table{
     // The default is `cache-affinity`.
     missing_feature{"pools[].policy", "round-robin|least-active-builds", must_be_written},
     missing_feature{"pools[].discovery", ""},
-    // The default is to be `buildkit`. Until that probe exists it is `tcp`, set in config.hpp: a TCP probe says less
-    // but
-    // is right for every worker.
-    missing_feature{"pools[].health_check.type", "tcp|off"},
+    missing_feature{"pools[].health_check.type", "buildkit|tcp|off"},
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},
     missing_feature{"pools[].affinity", ""},

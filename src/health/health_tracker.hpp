@@ -5,13 +5,10 @@
 #include <string>
 
 #include "balancer/pool_snapshot.hpp"
-#include "core/failure.hpp"
 #include "core/types.hpp"
+#include "health/probe_result.hpp"
 
 namespace buildkit_lb::health {
-
-/// What one probe of a worker found: nothing wrong, or why it failed.
-using probe_result = result<void>;
 
 /// A worker went up or down.
 struct transition {

@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <random>
+#include <utility>
 
 #include "core/log.hpp"
 
@@ -35,6 +36,17 @@ double in_seconds(duration d)
 
 }  // namespace
 
+probe make_probe(config::probe_type type)
+{
+    switch (type) {
+        case config::probe_type::buildkit: return buildkit_probe();
+        case config::probe_type::grpc:  // refused by the configuration: see config/not_yet.cpp
+        case config::probe_type::tcp: return tcp_probe();
+        case config::probe_type::off: break;
+    }
+    return {};
+}
+
 random_source make_random_source()
 {
     return [engine = std::minstd_rand{std::random_device{}()}]() mutable {
@@ -48,7 +60,7 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
       pool_{std::move(watched)},
       settings_{settings},
       instruments_{instruments},
-      probe_{std::move(how)},
+      probe_{how ? std::move(how) : make_probe(settings.type)},
       random_{std::move(random)},
       tasks_{control}
 {
@@ -58,7 +70,7 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
     const health_tracker::thresholds limits{settings_.unhealthy_after, settings_.healthy_after};
     const auto snapshot = pool_->snapshot();
     for (const auto& view : snapshot->workers) {
-        watches_.push_back(std::make_unique<watch>(watch{view.worker, health_tracker{limits}}));
+        watches_.push_back(std::make_unique<watch>(watch{view.worker, health_tracker{limits}, nullptr}));
     }
     pool_->observe_connect_failures(
         [this, executor = control_, still = std::weak_ptr{alive_}](const balancer::worker& w, const failure& why) {
@@ -123,7 +135,45 @@ void prober::probed(watch& of, const probe_result& found)
     if (!found) {
         instruments_.health_check_failed(pool_->name(), of.worker->name(), to_string(found.error().code));
     }
+    // First, so that whoever sees it up also sees what it can do.
+    if (found && found->facts && found->facts != of.facts) {
+        learned(of, found->facts);
+    }
     publish(of, of.tracker.observe(found, clock::now()));
+}
+
+void prober::learned(watch& of, const std::shared_ptr<const balancer::worker_facts>& facts)
+{
+    pool_->set_facts(*of.worker, facts);
+    const auto before = std::exchange(of.facts, facts);
+    if (before && before->id == facts->id && before->version == facts->version) {
+        return;
+    }
+    log::info(before ? "worker is another one now" : "worker tells who it is",
+              {{"pool", pool_->name()},
+               {"worker", of.worker->name()},
+               {"version", facts->version},
+               {"platforms", fmt::format("{}", fmt::join(facts->platforms, ","))},
+               {"id", facts->id}});
+    if (!before || before->id != facts->id) {
+        warn_of_twins(of);
+    }
+}
+
+void prober::warn_of_twins(const watch& of) const
+{
+    for (const auto& other : watches_) {
+        if (other.get() != &of && other->facts && other->facts->id == of.facts->id) {
+            log::warn("two workers have the same ID",
+                      {{"pool", pool_->name()},
+                       {"worker", other->worker->name()},
+                       {"other", of.worker->name()},
+                       {"id", of.facts->id},
+                       {"remedy",
+                        "one buildkitd under two names breaks sessions: remove one of them; if its state "
+                        "directory was copied, delete the file workerid in the copy"}});
+        }
+    }
 }
 
 void prober::connect_failed(const balancer::worker& w, const failure& why)

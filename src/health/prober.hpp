@@ -10,30 +10,26 @@
 #include "config/config.hpp"
 #include "core/task_group.hpp"
 #include "health/health_tracker.hpp"
+#include "health/probe.hpp"
 #include "metrics/instruments.hpp"
 
 namespace buildkit_lb::health {
-
-/// One way to find out whether a worker works: ends within `timeout` and does not throw for what a network does.
-/// Runs on the prober's executor; the worker outlives the call.
-using probe = std::function<boost::asio::awaitable<probe_result>(const balancer::worker&, duration timeout)>;
-
-/// Connects to the worker and closes the connection again.
-probe tcp_probe();
 
 /// Where jitter comes from: numbers from 0 up to but not including 1. Called on the prober's thread.
 using random_source = std::function<double()>;
 random_source make_random_source();
 
 /// Watches the workers of one pool: probes each at its own pace, never twice at the same time, listens to failed
-/// connections of real traffic, and tells the pool who is up. Logs transitions only; failures are counted.
+/// connections of real traffic, and tells the pool who is up and what workers say of themselves. Logs transitions and
+/// news only; failures are counted.
 ///
 /// Lives on the control thread: it is made before there is traffic, started, stopped and destroyed there, when the
 /// control executor runs no more of its tasks. With `type: off` it does nothing and health stays unknown.
 class prober {
 public:
+    /// `how`: left out, what `settings.type` says.
     prober(boost::asio::any_io_executor control, std::shared_ptr<balancer::pool> watched,
-           const config::health_check& settings, metrics::instruments& instruments, probe how = tcp_probe(),
+           const config::health_check& settings, metrics::instruments& instruments, probe how = {},
            random_source random = make_random_source());
     ~prober();
     prober(const prober&) = delete;
@@ -50,10 +46,13 @@ private:
     struct watch {
         std::shared_ptr<balancer::worker> worker;
         health_tracker tracker;
+        std::shared_ptr<const balancer::worker_facts> facts;  // null until a probe has learned them
     };
 
     boost::asio::awaitable<void> probe_forever(watch& of);
     void probed(watch& of, const probe_result& found);
+    void learned(watch& of, const std::shared_ptr<const balancer::worker_facts>& facts);
+    void warn_of_twins(const watch& of) const;
     void connect_failed(const balancer::worker& w, const failure& why);
     void publish(const watch& of, const std::optional<transition>& flip);
     duration next_pause(time_point started);

@@ -1,7 +1,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "core/socket.hpp"
-#include "health/prober.hpp"
+#include "health/probe.hpp"
 
 namespace buildkit_lb::health {
 

@@ -27,8 +27,8 @@ asio::generic::stream_protocol::socket connect_to(peers_thread& peers, const end
 
 }  // namespace
 
-fake_worker::fake_worker(peers_thread& peers)
-    : peers_{peers}, acceptor_{peers.context(), {asio::ip::make_address("127.0.0.1"), 0}}
+fake_worker::fake_worker(peers_thread& peers, std::uint16_t port)
+    : peers_{peers}, acceptor_{peers.context(), {asio::ip::make_address("127.0.0.1"), port}}
 {
     address_ = tcp_at("127.0.0.1", acceptor_.local_endpoint().port());
     peers_.tasks().spawn("scripted worker", accept());

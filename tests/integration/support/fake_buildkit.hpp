@@ -24,7 +24,8 @@ inline constexpr std::string_view llb_return_path = "/moby.buildkit.v1.frontend.
 
 class fake_worker {
 public:
-    explicit fake_worker(peers_thread& peers);
+    /// `port` 0: a free one.
+    explicit fake_worker(peers_thread& peers, std::uint16_t port = 0);
     fake_worker(const fake_worker&) = delete;
     fake_worker& operator=(const fake_worker&) = delete;
 

@@ -58,7 +58,7 @@ TEST_CASE("the smallest file loads and everything it leaves out has its default"
     const pool& p = r.value.pools[0];
     CHECK(p.policy == policy::round_robin);
     CHECK(p.connect_timeout == 10s);
-    CHECK(p.health_check.type == probe_type::tcp);
+    CHECK(p.health_check.type == probe_type::buildkit);
     CHECK(p.health_check.interval == 5s);
     CHECK(p.health_check.timeout == 2s);
     CHECK(p.health_check.unhealthy_after == 3);

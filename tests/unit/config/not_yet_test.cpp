@@ -42,9 +42,7 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
     CHECK(in_pool("discovery: {dns: tcp://b:1}") == "9 pools[0].discovery: " + out);
     CHECK(in_pool("health_check: {type: grpc}") ==
-          "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: tcp or off");
-    CHECK(in_pool("health_check: {type: buildkit}") ==
-          "9 pools[0].health_check.type: 'buildkit' is not supported yet; allowed: tcp or off");
+          "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: buildkit, tcp or off");
     CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
     CHECK(in_pool("slow_start: 30s") == "9 pools[0].slow_start: '30s' is not supported yet; allowed: 0s");
     CHECK(in_pool("affinity: {keys: [context], load_factor: 1.5}") == "9 pools[0].affinity: " + out);
@@ -90,6 +88,8 @@ TEST_CASE("the value that means off is accepted")
     CHECK(in_pool("slow_start: 0h") == "");
     CHECK(in_pool("failover: {attempts: 0}") == "");
     CHECK(in_pool("platform_routing: false") == "");
+    CHECK(in_pool("health_check: {type: buildkit}") == "");
+    CHECK(in_pool("health_check: {type: tcp}") == "");
     CHECK(in_pool("health_check: {type: off}") == "");
 }
 
