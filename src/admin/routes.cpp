@@ -38,7 +38,7 @@ response readiness_page(const context& about)
 nlohmann::ordered_json describe(const balancer::pool& pool, const balancer::worker_view& view)
 {
     const balancer::worker& w = *view.worker;
-    return {
+    nlohmann::ordered_json about{
         {"pool", pool.name()},
         {"name", w.name()},
         {"address", w.address().to_string()},
@@ -49,6 +49,14 @@ nlohmann::ordered_json describe(const balancer::pool& pool, const balancer::work
         {"active_builds", w.active_builds()},
         {"last_error", view.last_error},
     };
+    // What a probe that asks has learned. Kept while the worker is down.
+    if (view.facts) {
+        about["id"] = view.facts->id;
+        about["version"] = view.facts->version;
+        about["platforms"] = view.facts->platforms;
+        about["labels"] = view.facts->labels;
+    }
+    return about;
 }
 
 response workers_page(const context& about)

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "buildkit/platform.hpp"
 #include "buildkit/wire/gateway.pb.h"
 
 namespace buildkit_lb::buildkit {
@@ -49,6 +50,16 @@ result<std::string> intersect_pongs(const std::vector<std::string_view>& pongs)
         intersect(*common.mutable_llbcaps(), pong.llbcaps());
     }
     return common.SerializeAsString();
+}
+
+std::string native_platform(std::string_view pong)
+{
+    wire::gateway::PongResponse response;
+    if (!response.ParseFromArray(pong.data(), static_cast<int>(pong.size())) || response.workers_size() == 0 ||
+        response.workers(0).platforms_size() == 0) {
+        return {};
+    }
+    return platform_name(response.workers(0).platforms(0));
 }
 
 }  // namespace buildkit_lb::buildkit

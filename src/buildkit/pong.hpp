@@ -16,4 +16,7 @@ namespace buildkit_lb::buildkit {
 /// malformed bytes: errc::protocol with the source upstream. Serialized, not framed. Pure; any thread.
 result<std::string> intersect_pongs(const std::vector<std::string_view>& pongs);
 
+/// The first platform of the first worker in a serialized PongResponse, `linux/amd64`; empty when there is none.
+std::string native_platform(std::string_view pong);
+
 }  // namespace buildkit_lb::buildkit

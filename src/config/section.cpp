@@ -33,8 +33,8 @@ std::string wrong_kind(const YAML::Node& node, std::string_view allowed)
 std::string supported_values(const missing_feature& missing)
 {
     std::string out{missing.supported};
-    for (auto bar = out.find('|'); bar != std::string::npos; bar = out.find('|', bar)) {
-        out.replace(bar, 1, " or ");
+    for (std::size_t bar = 0; (bar = out.find('|')) != std::string::npos;) {
+        out.replace(bar, 1, out.find('|', bar + 1) == std::string::npos ? " or " : ", ");
     }
     return out;
 }

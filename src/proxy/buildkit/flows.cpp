@@ -15,8 +15,8 @@ using buildkit::method;
 
 namespace {
 
-// How long a Ping waits for its build to be placed before it is answered from what the pool's workers can do. Short
-// against the client's 15 s, long against the placement of a build that has a free worker.
+// How long a Ping waits for its build to be placed when it can't be answered for all workers: then it is answered for
+// those that are known. Short against the client's 15 s, long against the placement of a build that has a free worker.
 constexpr auto ping_patience = 200ms;
 
 }  // namespace
@@ -45,12 +45,19 @@ asio::awaitable<void> flow_bridge(call_ptr c)
         // that are there are offered.
         sessions = std::move(known);
     }
+    const auto& pool = *service.shared.pool.workers;
+    if (c->method().kind == method::llb_ping) {
+        if (const auto pong = service.shared.pongs.of_all(pool.snapshot())) {
+            c->answer(*pong);
+            co_return;
+        }
+    }
     build_wait wait{*c, ref};
     std::optional<placement::outcome> where;
     if (c->method().kind == method::llb_ping) {
         where = co_await wait.wait(clock::now() + ping_patience);
         while (!where) {
-            if (const auto pong = service.shared.pongs.common()) {
+            if (const auto pong = service.shared.pongs.of_known(pool.snapshot())) {
                 c->answer(*pong);
                 co_return;
             }
@@ -61,8 +68,8 @@ asio::awaitable<void> flow_bridge(call_ptr c)
     }
     if (where->where) {
         if (c->method().kind == method::llb_ping) {
-            c->on_answer_message = [&service, name = where->where->name()](std::string_view pong) {
-                service.shared.pongs.learn(name, pong);
+            c->on_answer_message = [&service, &pool, worker = where->where](std::string_view pong) {
+                service.shared.pongs.learn(*worker, pong, pool.snapshot());
             };
         }
         const auto attached = co_await attach_sessions(c->connection(), sessions, where->where);

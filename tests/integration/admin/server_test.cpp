@@ -132,6 +132,12 @@ TEST_CASE("workers are listed with their settings, health and load")
     const auto snapshot = server.pool->snapshot();
     server.pool->set_health(*snapshot->workers[0].worker, balancer::worker_health::up, "");
     server.pool->set_health(*snapshot->workers[1].worker, balancer::worker_health::down, "not there");
+    auto facts = std::make_shared<balancer::worker_facts>();
+    facts->id = "abc";
+    facts->version = "v0.34.2";
+    facts->platforms = {"linux/arm64", "linux/amd64"};
+    facts->labels = {{"zone", "a"}};
+    server.pool->set_facts(*snapshot->workers[0].worker, facts);
     const balancer::lease build{snapshot->workers[0].worker};
 
     const auto answer = server.connect().get("/api/v1/workers");
@@ -140,7 +146,8 @@ TEST_CASE("workers are listed with their settings, health and load")
     CHECK(answer.headers.at("content-type") == "application/json");
     const auto expected = nlohmann::json::parse(R"({"workers": [
         {"pool": "default", "name": "w1", "address": "tcp://127.0.0.1:1234", "weight": 3, "max_builds": 8,
-         "health": "up", "draining": false, "active_builds": 1, "last_error": ""},
+         "health": "up", "draining": false, "active_builds": 1, "last_error": "",
+         "id": "abc", "version": "v0.34.2", "platforms": ["linux/arm64", "linux/amd64"], "labels": {"zone": "a"}},
         {"pool": "default", "name": "w2", "address": "unix:///run/buildkit/w2.sock", "weight": 1, "max_builds": 0,
          "health": "down", "draining": false, "active_builds": 0, "last_error": "not there"}]})");
     CHECK(nlohmann::json::parse(answer.body) == expected);

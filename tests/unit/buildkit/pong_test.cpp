@@ -92,3 +92,21 @@ TEST_CASE("no answer and a malformed answer are errors")
     CHECK(broken.error().code == errc::protocol);
     CHECK(broken.error().source == failure_source::upstream);
 }
+
+TEST_CASE("the native platform is the first one of the first worker")
+{
+    PongResponse pong;
+    CHECK(native_platform(pong.SerializeAsString()).empty());
+    auto& worker = *pong.add_workers();
+    CHECK(native_platform(pong.SerializeAsString()).empty());
+    for (const auto* variant : {"v7", ""}) {
+        auto& platform = *worker.add_platforms();
+        platform.set_os("linux");
+        platform.set_architecture("arm");
+        platform.set_variant(variant);
+    }
+    CHECK(native_platform(pong.SerializeAsString()) == "linux/arm/v7");
+    worker.mutable_platforms()->DeleteSubrange(0, 1);
+    CHECK(native_platform(pong.SerializeAsString()) == "linux/arm");
+    CHECK(native_platform("\xff\xff").empty());
+}

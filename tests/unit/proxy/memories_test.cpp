@@ -34,9 +34,12 @@ std::string event_with(const std::vector<std::string>& digests)
     return event.SerializeAsString();
 }
 
-std::string pong(const std::vector<std::string>& capabilities)
+std::string pong(const std::vector<std::string>& capabilities, const std::string& architecture = {})
 {
     wire::gateway::PongResponse response;
+    if (!architecture.empty()) {
+        response.add_workers()->add_platforms()->set_architecture(architecture);
+    }
     for (const auto& id : capabilities) {
         auto& cap = *response.add_frontendapicaps();
         cap.set_id(id);
@@ -55,6 +58,48 @@ std::vector<std::string> capabilities(const std::optional<std::string>& bytes)
         ids.push_back(cap.id());
     }
     return ids;
+}
+
+std::string architecture(const std::optional<std::string>& bytes)
+{
+    wire::gateway::PongResponse response;
+    REQUIRE(response.ParseFromString(bytes.value()));
+    return response.workers(0).platforms(0).architecture();
+}
+
+/// A pool as it is at one moment: its workers are up, and nothing is known of them.
+pong_memory::snapshot pool_of(const std::vector<std::string>& names)
+{
+    balancer::pool_snapshot made;
+    for (const auto& name : names) {
+        balancer::worker_view view;
+        view.worker = worker(name);
+        view.health = balancer::worker_health::up;
+        made.workers.push_back(std::move(view));
+    }
+    return std::make_shared<const balancer::pool_snapshot>(std::move(made));
+}
+
+const balancer::worker& worker_of(const pong_memory::snapshot& pool, std::size_t index)
+{
+    return *pool->workers.at(index).worker;
+}
+
+void change(pong_memory::snapshot& pool, std::size_t index, const std::function<void(balancer::worker_view&)>& how)
+{
+    auto next = std::make_shared<balancer::pool_snapshot>(*pool);
+    how(next->workers.at(index));
+    pool = std::move(next);
+}
+
+/// A probe has learned what the worker says of itself.
+void tell(pong_memory::snapshot& pool, std::size_t index, const std::string& pong)
+{
+    change(pool, index, [&](auto& view) {
+        balancer::worker_facts facts;
+        facts.pong = pong;
+        view.facts = std::make_shared<const balancer::worker_facts>(std::move(facts));
+    });
 }
 
 std::string status_with(const std::string& vertex_digest, bool cached)
@@ -109,38 +154,85 @@ TEST_CASE("the digests learned first are forgotten first")
     CHECK(memory.find(digest('e')) == w1);
 }
 
-TEST_CASE("the common Pong is what every worker heard of can do")
+TEST_CASE("without probes that ask, a Pong is answered for the workers that were heard of")
 {
+    const auto workers = pool_of({"w1", "w2"});
     pong_memory memory;
-    CHECK_FALSE(memory.common().has_value());
-    memory.learn("w1", pong({"one", "two"}));
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"one", "two"});
-    memory.learn("w2", pong({"two", "three"}));
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"two"});
+    CHECK_FALSE(memory.of_known(workers).has_value());
+    memory.learn(worker_of(workers, 0), pong({"one", "two"}), workers);
+    CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"one", "two"});
+    memory.learn(worker_of(workers, 1), pong({"two", "three"}), workers);
+    CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"two"});
     // The old worker was upgraded.
-    memory.learn("w2", pong({"one", "two", "three"}));
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"one", "two"});
+    memory.learn(worker_of(workers, 1), pong({"one", "two", "three"}), workers);
+    CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"one", "two"});
+    // Nobody would notice that one of them has become another: not for all.
+    CHECK_FALSE(memory.of_all(workers).has_value());
 }
 
 TEST_CASE("a Pong that can't be read changes nothing")
 {
+    const auto workers = pool_of({"w1", "w2"});
     pong_memory memory;
-    memory.learn("w1", pong({"one"}));
-    memory.learn("w2", "\xff\xff\xff");
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"one"});
-    memory.learn("w3", pong({"one", "two"}));
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"one"});
+    memory.learn(worker_of(workers, 0), pong({"one"}), workers);
+    memory.learn(worker_of(workers, 1), "\xff\xff\xff", workers);
+    memory.learn(worker_of(workers, 0), "\xff\xff\xff", workers);
+    CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"one"});
 }
 
-TEST_CASE("a worker whose newest Pong can't be read is still known by its last good one")
+TEST_CASE("a Pong is for all workers that take builds, or there is none")
 {
+    auto workers = pool_of({"w1", "w2", "w3"});
     pong_memory memory;
-    memory.learn("w1", pong({"one"}));
-    memory.learn("w2", pong({"two", "one"}));
-    memory.learn("w1", "\xff\xff\xff");
-    CHECK(capabilities(memory.common()) == std::vector<std::string>{"one"});
-    memory.learn("w2", pong({"two", "three"}));
-    CHECK(capabilities(memory.common()).empty());
+    tell(workers, 0, pong({"one", "two"}));
+    CHECK_FALSE(memory.of_all(workers).has_value());
+    CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"one", "two"});
+
+    tell(workers, 1, pong({"two", "three"}));
+    tell(workers, 2, pong({"three"}));
+    CHECK(capabilities(memory.of_all(workers)).empty());
+    change(workers, 2, [](auto& view) { view.health = balancer::worker_health::down; });
+    CHECK(capabilities(memory.of_all(workers)) == std::vector<std::string>{"two"});
+    change(workers, 1, [](auto& view) { view.draining = true; });
+    CHECK(capabilities(memory.of_all(workers)) == std::vector<std::string>{"one", "two"});
+}
+
+TEST_CASE("while no worker takes builds a Pong is for those that were known once")
+{
+    auto workers = pool_of({"w1", "w2", "w3"});
+    pong_memory memory;
+    tell(workers, 0, pong({"one", "two"}));
+    tell(workers, 1, pong({"two"}));
+    for (std::size_t i = 0; i < 3; ++i) {
+        change(workers, i, [](auto& view) { view.health = balancer::worker_health::down; });
+    }
+    CHECK(capabilities(memory.of_all(workers)) == std::vector<std::string>{"two"});
+    CHECK_FALSE(memory.of_all(pool_of({"w1"})).has_value());
+}
+
+TEST_CASE("an answer that has passed stands in for a probe's, as long as the worker is the same")
+{
+    auto workers = pool_of({"w1", "w2"});
+    pong_memory memory;
+    tell(workers, 0, pong({"one", "two"}));
+    tell(workers, 1, {});  // it is known, but for its capabilities
+    CHECK_FALSE(memory.of_all(workers).has_value());
+    memory.learn(worker_of(workers, 1), pong({"two"}), workers);
+    CHECK(capabilities(memory.of_all(workers)) == std::vector<std::string>{"two"});
+    tell(workers, 1, {});
+    CHECK_FALSE(memory.of_all(workers).has_value());
+}
+
+TEST_CASE("the workers in a Pong are those of the commonest platform")
+{
+    auto workers = pool_of({"w1", "w2", "w3"});
+    pong_memory memory;
+    tell(workers, 0, pong({"one"}, "arm64"));
+    tell(workers, 1, pong({"one"}, "amd64"));
+    tell(workers, 2, pong({"one"}, "amd64"));
+    CHECK(architecture(memory.of_all(workers)) == "amd64");
+    change(workers, 1, [](auto& view) { view.health = balancer::worker_health::down; });
+    CHECK(architecture(memory.of_all(workers)) == "arm64");  // as many of each: the first
 }
 
 TEST_CASE("a build's record counts the steps its Status tells of")
