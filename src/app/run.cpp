@@ -1,6 +1,7 @@
 #include "app/run.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <sys/resource.h>
 
 #include "app/application.hpp"
@@ -26,6 +27,9 @@ int run(const config::root& settings, const std::string& config_file)
     log::configure(settings.log.level, settings.log.format);
     raise_descriptor_limit();
     std::signal(SIGPIPE, SIG_IGN);
+    // Probes are to find a worker's name where real traffic finds it, in the system's resolver. gRPC has this option in
+    // the environment only; there are no threads yet.
+    ::setenv("GRPC_DNS_RESOLVER", "native", 0);
     log::info("starting", {{"version", BUILDKIT_LB_VERSION}, {"config", config_file}});
     application everything{settings};
     constexpr int cut_connections = 3;

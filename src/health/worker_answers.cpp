@@ -39,11 +39,14 @@ std::string canonical(const std::string& record)
     return out;
 }
 
-/// What gRPC says of a connection that failed, in words, and what that is for us. The label is all that depends on it.
+/// What gRPC says of a connection that failed, in words, and what that is for us. The label, and how short the detail
+/// is, are all that depends on it.
 struct cause {
     std::string_view said;
     errc code;
+    std::string_view told = said;
 };
+constexpr std::string_view not_http2 = "it does not speak plaintext HTTP/2";
 constexpr cause causes[] = {
     {"Connection refused", errc::refused},
     {"No route to host", errc::unreachable},
@@ -57,8 +60,8 @@ constexpr cause causes[] = {
     {"GOAWAY", errc::closed},
     {"Domain name not found", errc::resolve_failed},
     {"DNS resolution failed", errc::resolve_failed},
-    {"http1.x", errc::protocol},
-    {"HTTP/2", errc::protocol},
+    {"http1.x", errc::protocol, not_http2},
+    {"HTTP/2", errc::protocol, not_http2},
     {"Too many open files", errc::too_many},
 };
 
@@ -142,7 +145,7 @@ failure call_failure(const endpoint& worker, std::string_view call, grpc_code co
             if (message.find(known.said) != std::string_view::npos) {
                 why.code = known.code;
                 if (!connected) {
-                    why.detail += known.said;
+                    why.detail += known.told;
                     if (known.code == errc::too_many) {
                         why.source = failure_source::internal;
                     }

@@ -52,9 +52,10 @@ void pong_memory::learn(const balancer::worker& worker, std::string_view pong, c
     }
     const worker_view* view = find(now, worker);
     const std::lock_guard lock{mutex_};
-    learned_pong& known = learned_[worker.name()];
+    const auto [at, is_new] = learned_.try_emplace(worker.name());
+    learned_pong& known = at->second;
     auto facts = view != nullptr ? view->facts : nullptr;
-    if (known.pong != pong || known.facts != facts) {
+    if (is_new || known.pong != pong || known.facts != facts) {
         known = {std::string{pong}, std::move(facts)};
         latest_ = {};
     }

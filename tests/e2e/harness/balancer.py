@@ -31,7 +31,7 @@ def pool(workers, name="default", policy="round-robin", max_builds=0, **settings
 
 def buildkit_pool(workers, name="default", policy="least-active-builds", **settings):
     """A pool of a `protocol: buildkit` listener."""
-    return pool(workers, name, policy, **settings)
+    return pool(workers, name, policy, **{"health_check": {**HEALTH_CHECK, "type": "buildkit"}, **settings})
 
 
 class Balancer:

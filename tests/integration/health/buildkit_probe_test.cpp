@@ -1,4 +1,7 @@
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <catch2/catch.hpp>
 #include <optional>
 
@@ -342,6 +345,29 @@ TEST_CASE("a worker that accepts and stays silent is found at the deadline", "[n
     CHECK_THAT(w.view().last_error,
                Catch::EndsWith("ListWorkers: DEADLINE_EXCEEDED: no HTTP/2 connection within health_check.timeout"));
     CHECK(w.failures("timed_out") >= 1);
+}
+
+TEST_CASE("a worker that speaks something else is down", "[no-tsan]")
+{
+    watched w;
+    asio::ip::tcp::acceptor acceptor{w.peers.context(), {asio::ip::make_address("127.0.0.1"), 0}};
+    std::deque<asio::ip::tcp::socket> accepted;
+    const auto speak = [](asio::ip::tcp::acceptor& at, auto& kept) -> asio::awaitable<void> {
+        for (;;) {
+            auto [error, socket] = co_await at.async_accept(asio::as_tuple(asio::use_awaitable));
+            if (error) {
+                co_return;
+            }
+            const std::string_view answer = "HTTP/1.1 400 Bad Request\r\n\r\n";
+            asio::write(kept.emplace_back(std::move(socket)), asio::buffer(answer));
+        }
+    };
+    w.peers.tasks().spawn("speaks HTTP/1", speak(acceptor, accepted));
+    w.start_with({tcp_at("127.0.0.1", acceptor.local_endpoint().port())});
+    REQUIRE(w.until(worker_health::down));
+    CHECK_THAT(w.view().last_error, Catch::EndsWith(": it does not speak plaintext HTTP/2"));
+    CHECK(w.failures("protocol") >= 1);
+    acceptor.close();
 }
 
 TEST_CASE("a worker that refuses connections is down, and found again when it is back", "[no-tsan]")

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "buildkit/wire/control.pb.h"
+#include "buildkit/wire/gateway.pb.h"
 #include "support/fake_buildkit.hpp"
 #include "support/ports.hpp"
 
@@ -168,6 +169,36 @@ TEST_CASE("a Ping before its Solve is answered from what workers have said befor
     CHECK(early.status() == grpc_code::ok);
     CHECK(early.messages.size() == 1);
     CHECK(stage.workers[0].call(ping_path, 1) == nullptr);
+}
+
+TEST_CASE("once probes know all workers a Ping is answered at once, with what all of them can do")
+{
+    buildkit_stage stage{2};
+    const auto tell = [&](std::size_t worker, const std::vector<std::string>& capabilities) {
+        wire::gateway::PongResponse pong;
+        for (const auto& id : capabilities) {
+            pong.add_llbcaps()->set_id(id);
+        }
+        balancer::worker_facts facts;
+        facts.pong = pong.SerializeAsString();
+        stage.lb->pool().set_facts(*stage.lb->worker(worker),
+                                   std::make_shared<const balancer::worker_facts>(std::move(facts)));
+    };
+    tell(0, {"one", "two"});
+    tell(1, {"two"});
+    auto& client = stage.client();
+    client.solve({"build", {}});
+
+    auto& ping = client.bridge(ping_path, "build");
+
+    REQUIRE(stage.until([&] { return ping.closed; }));
+    wire::gateway::PongResponse pong;
+    REQUIRE(ping.messages.size() == 1);
+    REQUIRE(pong.ParseFromString(ping.messages[0]));
+    REQUIRE(pong.llbcaps_size() == 1);
+    CHECK(pong.llbcaps(0).id() == "two");
+    CHECK(stage.workers[0].call(ping_path) == nullptr);
+    CHECK(stage.workers[1].call(ping_path) == nullptr);
 }
 
 TEST_CASE("a Status whose Solve does not come is asked of a worker once it has waited long enough")

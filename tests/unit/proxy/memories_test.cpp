@@ -159,6 +159,8 @@ TEST_CASE("without probes that ask, a Pong is answered for the workers that were
     const auto workers = pool_of({"w1", "w2"});
     pong_memory memory;
     CHECK_FALSE(memory.of_known(workers).has_value());
+    memory.learn(worker_of(workers, 0), "", workers);  // nothing is an answer too
+    CHECK(capabilities(memory.of_known(workers)).empty());
     memory.learn(worker_of(workers, 0), pong({"one", "two"}), workers);
     CHECK(capabilities(memory.of_known(workers)) == std::vector<std::string>{"one", "two"});
     memory.learn(worker_of(workers, 1), pong({"two", "three"}), workers);
