@@ -196,6 +196,20 @@ def test_a_bake_with_deferred_output_on_one_worker_with_a_cap_of_one(stack, one_
     assert time.monotonic() - began >= 10
 
 
+def test_a_pool_without_workers_lets_builds_wait_if_it_is_told_to(stack, one_worker, quick):
+    lb = balancer_for(stack, [one_worker], queue={"when_empty": "wait"})
+    lb.wait_worker_up(one_worker)
+    stack.client().build(lb.address, quick, args={"ID": "before"}).check()
+    one_worker.kill()
+    lb.wait_worker_up(one_worker, False)
+    builds = [stack.client(program, version).start_build(lb.address, quick, args={"ID": f"{program}-{version}"})
+              for program, version in VERSIONS]
+    lb.wait_metric("buildkit_lb_queue_length", 4)
+    one_worker.start()
+    for build in builds:
+        build.wait(60).check()
+
+
 def test_builds_that_waited_longer_than_every_deadline_pass(long_wait, capsys):
     """The builds were started when this file's tests began."""
     long_wait.busy.wait(LONG_WAIT + 30).check()

@@ -73,7 +73,7 @@ TEST_CASE("a build waits for a free worker, is told so, and runs when one is fre
     auto& client = stage.client();
     auto& first = client.solve({"first", {}});
     REQUIRE(stage.until([&] { return worker.call(solve_path) != nullptr; }));
-    stage.lb->buildkit().pongs.learn("w1", pong_with("cap"));
+    stage.lb->buildkit().pongs.learn(*stage.lb->worker(0), pong_with("cap"), stage.lb->pool().snapshot());
 
     const std::string uuid = session_id(1);
     auto& session = client.session(uuid);
