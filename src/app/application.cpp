@@ -148,7 +148,8 @@ void application::make_listener(const config::listener& from)
     services_.push_back(std::make_unique<service>(service{
         {pool.upstream, instruments_, counters, from.idle_timeout},
         {from.name, pool.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
-         settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits)},
+         settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits),
+         settings_.limits.pool_call_timeout},
     }));
     auto& served = *services_.back();
     proxy::listener::connection_handler handler;

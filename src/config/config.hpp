@@ -129,6 +129,7 @@ struct limits {
     std::uint32_t internal_builds_per_client = 200;   ///< running, of one connection
     std::uint32_t internal_builds_per_worker = 1000;  ///< running
     std::uint32_t remembered_builds = 100000;         ///< finished builds of a pool whose worker is still known
+    milliseconds pool_call_timeout = 10s;             ///< a worker's silence in a call to the whole pool
 };
 
 struct log_settings {

@@ -143,6 +143,7 @@ void read_limits(section& in, limits& out)
     in.optional("internal_builds_per_client", out.internal_builds_per_client, whole_number{1, 1'000'000});
     in.optional("internal_builds_per_worker", out.internal_builds_per_worker, whole_number{1, 1'000'000});
     in.optional("remembered_builds", out.remembered_builds, whole_number{0, 10'000'000});
+    in.optional("pool_call_timeout", out.pool_call_timeout, time_span{100ms, 10min});
 }
 
 void read_log(section& in, log_settings& out)

@@ -89,6 +89,8 @@ instruments::instruments(std::string_view version)
                                 "Connections for clients that could not be made to a worker.")},
       health_check_failures_{
           counter(registry_, "buildkit_lb_health_check_failures_total", "Health checks a worker did not pass.")},
+      pool_call_failures_{counter(registry_, "buildkit_lb_pool_call_failures_total",
+                                  "Calls to the whole pool that a worker was left out of.")},
       builds_{counter(registry_, "buildkit_lb_builds_total", "Builds that have ended, by their result.")},
       build_durations_{prometheus::BuildHistogram()
                            .Name("buildkit_lb_build_duration_seconds")
@@ -183,6 +185,11 @@ void instruments::upstream_connect_failed(std::string_view pool, std::string_vie
 void instruments::health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason)
 {
     health_check_failures_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
+}
+
+void instruments::pool_call_failed(std::string_view pool, std::string_view worker, std::string_view method)
+{
+    pool_call_failures_.Add(worker_labels(pool, worker, "method", method)).Increment();
 }
 
 prometheus::Histogram& instruments::duration_of(std::string_view pool, std::string_view worker)

@@ -13,12 +13,18 @@ using buildkit::grpc_code;
 
 namespace {
 
-http2::header_list error_fields(grpc_code code, const std::string& message)
+// How much of an answer is queued for a client that reads slowly before more of it is fetched.
+constexpr std::size_t max_queued = std::size_t{1} << 20;
+
+http2::header_list error_fields(grpc_code code, const std::string& message, const std::string& details = {})
 {
     http2::header_list fields;
     fields.add("grpc-status", buildkit::grpc_status_value(code));
     if (!message.empty()) {
         fields.add("grpc-message", buildkit::percent_encode(message));
+    }
+    if (!details.empty()) {
+        fields.add("grpc-status-details-bin", details);
     }
     return fields;
 }
@@ -139,41 +145,59 @@ http2::stream_handler& call::handler()
     return *this;
 }
 
-void call::tell(std::string_view message, const http2::header_list& more)
+void call::begin_answer(const http2::header_list& more)
 {
-    if (stage_ != stage::held) {
-        return;
-    }
-    if (!std::exchange(response_started_, true)) {
+    if (stage_ == stage::held && !std::exchange(response_started_, true)) {
         http2::header_list fields = response_fields();
         for (const auto& field : more) {
             fields.add(field.name, field.value);
         }
         engine().submit_response(stream_, fields, false);
     }
-    engine().send_data(stream_, buffer_slice::copy_of(message));
+}
+
+void call::tell(std::string_view message, const http2::header_list& more)
+{
+    if (stage_ == stage::held) {
+        begin_answer(more);
+        engine().send_data(stream_, buffer_slice::copy_of(message));
+    }
+}
+
+asio::awaitable<void> call::room_to_tell()
+{
+    while (engine().queued(stream_) >= max_queued) {
+        progress_.clear();
+        co_await progress_.wait();
+    }
 }
 
 void call::fail(grpc_code code, const std::string& message)
+{
+    end({code, message, {}});
+}
+
+void call::end(const buildkit::grpc_ending& how)
 {
     if (stage_ != stage::held) {
         return;
     }
     stage_ = stage::answered;
-    end_answer(code, message);
+    end_answer(how);
     drop_input();
 }
 
-void call::end_answer(grpc_code code, const std::string& message)
+void call::end_answer(const buildkit::grpc_ending& how)
 {
-    ending_.code = code;
-    ending_.message = message;
+    ending_.code = how.code;
+    ending_.message = how.message;
+    const auto trailers = error_fields(how.code, how.message, how.details);
     if (response_started_) {
-        engine().submit_trailers(stream_, error_fields(code, message));
+        engine().submit_trailers(stream_, trailers);
         return;
     }
     http2::header_list fields = response_fields();
-    for (const auto& field : error_fields(code, message)) {
+    for (const auto& field : trailers) {
         fields.add(field.name, field.value);
     }
     engine().submit_response(stream_, fields, true);
@@ -236,6 +260,11 @@ void call::on_trailers(http2::stream_ref, http2::header_list trailers)
 void call::on_end(http2::stream_ref)
 {
     held_.ended = true;
+    progress_.set();
+}
+
+void call::on_taken(http2::stream_ref, std::size_t)
+{
     progress_.set();
 }
 
@@ -307,9 +336,11 @@ void call::answer_loss(const std::string& detail)
         return;
     }
     const auto code = code_when_lost.value_or(grpc_code::unavailable);
-    end_answer(code, code == grpc_code::ok
-                         ? std::string{}
-                         : "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail));
+    buildkit::grpc_ending how{code, {}, {}};
+    if (code != grpc_code::ok) {
+        how.message = "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail);
+    }
+    end_answer(how);
     engine().reset_when_sent(stream_, http2::error_code::no_error);
 }
 

@@ -11,6 +11,7 @@
 #include "buildkit/grpc_framing.hpp"
 #include "buildkit/grpc_status.hpp"
 #include "buildkit/methods.hpp"
+#include "buildkit/pool_answers.hpp"
 #include "core/event.hpp"
 #include "http2/engine.hpp"
 #include "http2/stream_relay.hpp"
@@ -62,7 +63,13 @@ public:
     /// Begins the answer, if it was not begun, and sends a framed message of the balancer's own in it, while the call
     /// is held. What follows, by relay_to() or fail(), goes on with the same answer.
     void tell(std::string_view message, const http2::header_list& more = {});
-    /// Answers with an error.
+    /// Begins the answer with these headers and `more`, if it was not begun.
+    void begin_answer(const http2::header_list& more = {});
+    /// Waits while much of what was told lies here unread by the client.
+    boost::asio::awaitable<void> room_to_tell();
+    /// Ends the answer, with an error or not, begun or not.
+    void end(const buildkit::grpc_ending& how);
+    /// The same with an error.
     void fail(buildkit::grpc_code code, const std::string& message);
     /// Answers with one message.
     void answer(std::string_view message);
@@ -86,6 +93,7 @@ public:
     void on_data(http2::stream_ref stream, buffer_slice data) override;
     void on_trailers(http2::stream_ref, http2::header_list trailers) override;
     void on_end(http2::stream_ref) override;
+    void on_taken(http2::stream_ref, std::size_t bytes) override;
     void on_reset(http2::stream_ref, const http2::reset_info&) override;
     void on_closed(http2::stream_ref) override;
 
@@ -104,7 +112,7 @@ private:
     void hold(std::size_t bytes);
     void release_held();
     void note_status(const http2::header_list& fields);
-    void end_answer(buildkit::grpc_code code, const std::string& message);
+    void end_answer(const buildkit::grpc_ending& how);
     void drop_input();
     void answer_loss(const std::string& detail);
     void finish();

@@ -12,6 +12,8 @@ struct held {
     std::size_t calls;
     std::size_t sessions;
     std::size_t digests;
+    std::size_t refs;
+    std::size_t traces;
 };
 
 struct gauge {
@@ -31,6 +33,10 @@ constexpr std::array gauges{
           [](const held& h) { return h.placement.remembered; }},
     gauge{"buildkit_lb_remembered_digests", "Digests of content whose worker is known.",
           [](const held& h) { return h.digests; }},
+    gauge{"buildkit_lb_remembered_refs", "Builds seen in workers' histories, whose worker is known.",
+          [](const held& h) { return h.refs; }},
+    gauge{"buildkit_lb_remembered_traces", "Traces of builds whose workers are known.",
+          [](const held& h) { return h.traces; }},
     gauge{"buildkit_lb_calls", "Calls of clients that have not ended, without their sessions.",
           [](const held& h) { return h.calls; }},
     gauge{"buildkit_lb_sessions", "Sessions of clients that have not ended.", [](const held& h) { return h.sessions; }},
@@ -49,8 +55,9 @@ public:
             families[i].type = prometheus::MetricType::Gauge;
         }
         for (const auto* pool : pools_) {
-            const held now{pool->placement.count(), pool->calls.load(std::memory_order_relaxed), pool->sessions.size(),
-                           pool->digests.size()};
+            const held now{pool->placement.count(), pool->calls.load(std::memory_order_relaxed),
+                           pool->sessions.size(),   pool->digests.size(),
+                           pool->refs.size(),       pool->traces.size()};
             for (std::size_t i = 0; i < gauges.size(); ++i) {
                 prometheus::ClientMetric metric;
                 metric.label = {{"pool", pool->pool.workers->name()}};

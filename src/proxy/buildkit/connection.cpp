@@ -20,10 +20,6 @@ using buildkit::method;
 
 namespace {
 
-// grpc.health.v1.HealthCheckResponse: field 1 is 1 (SERVING) or 2 (NOT_SERVING).
-constexpr std::string_view serving{"\x08\x01", 2};
-constexpr std::string_view not_serving{"\x08\x02", 2};
-
 // How long a connection without calls is kept while the process stops: a client pauses between two builds, not long.
 constexpr duration drain_patience = std::chrono::seconds{5};
 
@@ -40,8 +36,15 @@ flow flow_for(method kind)
     switch (kind) {
         case method::control_solve: return &flow_solve;
         case method::control_status: return &flow_status;
-        case method::listen_history:
-        case method::update_history: return &flow_history;
+        case method::list_workers: return &flow_list_workers;
+        case method::info: return &flow_info;
+        case method::disk_usage: return &flow_disk_usage;
+        case method::prune: return &flow_prune;
+        case method::listen_history: return &flow_listen_history;
+        case method::update_history: return &flow_update_history;
+        case method::trace_export: return &flow_trace_export;
+        case method::health_check: return &flow_health_check;
+        case method::health_watch: return &flow_health_watch;
         default: return &flow_any;
     }
 }
@@ -124,14 +127,9 @@ http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream,
 
 void buildkit_connection::begin(const std::shared_ptr<call>& c)
 {
-    switch (c->method().kind) {
-        case method::control_session:
-            c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
-            return;
-        case method::health_check:
-            c->answer(service_.shared.pool.workers->snapshot()->ready() ? serving : not_serving);
-            return;
-        default: break;
+    if (c->method().kind == method::control_session) {
+        c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
+        return;
     }
     const flow f = flow_for(c->method().kind);
     if (f == &flow_any) {

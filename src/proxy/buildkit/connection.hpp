@@ -33,6 +33,8 @@ public:
     boost::asio::any_io_executor executor() { return executor_; }
     http2::engine& engine() { return connection_.engine(); }
     link_table& links() { return links_; }
+    /// For what a flow starts beside itself: ends with the connection.
+    task_group& tasks() { return tasks_; }
 
     /// The client's address without its port; empty for a unix socket.
     const std::string& peer() const { return peer_; }

@@ -10,7 +10,6 @@ constexpr std::size_t digest_size = prefix.size() + 64;
 
 void digest_memory::learn(std::string_view event, const std::shared_ptr<balancer::worker>& where)
 {
-    const std::lock_guard lock{mutex_};
     // Descriptors stand in many places of a record and in new ones with each version; every digest in it is this
     // worker's, so no place needs to be known.
     for (auto at = event.find(prefix); at != std::string_view::npos; at = event.find(prefix, at + 1)) {
@@ -19,28 +18,8 @@ void digest_memory::learn(std::string_view event, const std::shared_ptr<balancer
             digest.find_first_not_of("0123456789abcdef", prefix.size()) != std::string_view::npos) {
             continue;
         }
-        const auto [known, is_new] = known_.insert_or_assign(std::string{digest}, where);
-        if (is_new) {
-            by_age_.push_back(known->first);
-            if (by_age_.size() > capacity_) {
-                known_.erase(by_age_.front());
-                by_age_.pop_front();
-            }
-        }
+        known_.learn(digest, where);
     }
-}
-
-std::shared_ptr<balancer::worker> digest_memory::find(const std::string& digest) const
-{
-    const std::lock_guard lock{mutex_};
-    const auto found = known_.find(digest);
-    return found != known_.end() ? found->second : nullptr;
-}
-
-std::size_t digest_memory::size() const
-{
-    const std::lock_guard lock{mutex_};
-    return known_.size();
 }
 
 }  // namespace buildkit_lb::proxy

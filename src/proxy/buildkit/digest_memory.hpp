@@ -1,13 +1,10 @@
 #pragma once
 
-#include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
-#include "balancer/worker.hpp"
+#include "proxy/buildkit/worker_memory.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -15,19 +12,16 @@ namespace buildkit_lb::proxy {
 /// pass. Bounded: the oldest are forgotten first. Any thread.
 class digest_memory {
 public:
-    explicit digest_memory(std::size_t capacity) : capacity_{capacity} {}
+    explicit digest_memory(std::size_t capacity) : known_{capacity} {}
 
-    /// Learns every digest that a serialized BuildHistoryEvent of `where` names.
+    /// Learns every digest in `event`: a serialized BuildHistoryEvent of `where`, or whatever names what it has.
     void learn(std::string_view event, const std::shared_ptr<balancer::worker>& where);
 
-    std::shared_ptr<balancer::worker> find(const std::string& digest) const;
-    std::size_t size() const;
+    std::shared_ptr<balancer::worker> find(const std::string& digest) const { return known_.find(digest); }
+    std::size_t size() const { return known_.size(); }
 
 private:
-    const std::size_t capacity_;
-    mutable std::mutex mutex_;
-    std::unordered_map<std::string, std::shared_ptr<balancer::worker>> known_;
-    std::list<std::string> by_age_;  // oldest first
+    worker_memory known_;
 };
 
 }  // namespace buildkit_lb::proxy

@@ -155,6 +155,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
     c->relay_to(to);
     record.running(true);
     service.shared.placement.placed(info->ref, build.chosen->worker());
+    service.shared.traces.learn(c->headers(), build.chosen->worker());
 
     const auto how = co_await ended.wait();
     const auto took = clock::now() - record.placed;

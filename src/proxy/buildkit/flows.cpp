@@ -81,42 +81,6 @@ asio::awaitable<void> flow_bridge(call_ptr c)
     co_await relay_by(c, std::move(*where));
 }
 
-asio::awaitable<void> flow_history(call_ptr c)
-{
-    auto message = co_await c->first_message();
-    if (!message) {
-        co_return;
-    }
-    const bool update = c->method().kind == method::update_history;
-    const auto ref = update ? buildkit::parse_update_history_ref(*message) : buildkit::parse_history_ref(*message);
-    auto where = ref ? c->connection().service().shared.placement.find(*ref) : nullptr;
-    if (!where) {
-        co_await flow_any(c);
-        co_return;
-    }
-    if (!update) {
-        c->on_answer_message = [&known = c->connection().service().shared.digests, where](std::string_view event) {
-            known.learn(event, where);
-        };
-    }
-    co_await relay_to_worker(c, where);
-}
-
-asio::awaitable<void> flow_content(call_ptr c)
-{
-    auto message = co_await c->first_message();
-    if (!message) {
-        co_return;
-    }
-    const auto digest = buildkit::parse_content_digest(*message);
-    auto where = digest ? c->connection().service().shared.digests.find(*digest) : nullptr;
-    if (where) {
-        co_await relay_to_worker(c, where);
-    } else {
-        co_await flow_any(c);
-    }
-}
-
 asio::awaitable<void> flow_any(call_ptr c)
 {
     result<link_table::link_ptr> found = co_await c->connection().default_link();

@@ -12,6 +12,7 @@
 #include "proxy/buildkit/digest_memory.hpp"
 #include "proxy/buildkit/pong_memory.hpp"
 #include "proxy/buildkit/session_directory.hpp"
+#include "proxy/buildkit/worker_memory.hpp"
 #include "proxy/upstream_connect.hpp"
 
 namespace buildkit_lb::proxy {
@@ -20,7 +21,11 @@ namespace buildkit_lb::proxy {
 struct buildkit_pool {
     buildkit_pool(upstream_pool& p, const balancer::placement_limits& limits,
                   balancer::stall_rule::patience stall_patience = {})
-        : pool{p}, placement{limits}, stalls{stall_patience}
+        : pool{p},
+          placement{limits},
+          refs{limits.remembered_builds},
+          traces{limits.remembered_builds},
+          stalls{stall_patience}
     {
     }
 
@@ -30,6 +35,8 @@ struct buildkit_pool {
     build_registry builds;
     pong_memory pongs;
     digest_memory digests{100'000};
+    worker_memory refs;  // builds seen in histories: placement knows those that ran through here
+    trace_memory traces;
     std::atomic<std::size_t> calls{0};          // that have not ended
     std::atomic<std::uint64_t> connections{0};  // numbers given out
     balancer::stall_rule stalls;                // of the thread that calls sweep()
@@ -48,7 +55,8 @@ struct buildkit_service {
     duration idle_timeout;
     bool progress = true;
     std::uint32_t internal_builds_per_client = 200;
-    http2::options http2;  ///< of every HTTP/2 connection, also inside tunnels
+    http2::options http2;                                   ///< of every HTTP/2 connection, also inside tunnels
+    duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
 };
 
 }  // namespace buildkit_lb::proxy

@@ -36,6 +36,7 @@ struct balancer_settings {
     balancer::stall_rule::patience stall_patience{};
     std::uint32_t internal_builds_per_client = 200;
     std::uint32_t internal_builds_per_worker = 1000;
+    duration pool_call_timeout = std::chrono::seconds{10};
 };
 
 /// A listener, its pool and its data threads as the application wires them, without probes, on a port of its own. Its

@@ -78,6 +78,12 @@ void grpc_stream::reset(http2::error_code code)
     engine_.reset(ref_, code);
 }
 
+void grpc_stream::take_all()
+{
+    holds_credit = false;
+    engine_.consume(ref_, engine_.unconsumed(ref_));
+}
+
 void grpc_stream::on_headers(http2::stream_ref, http2::header_list headers, bool)
 {
     answered = true;

@@ -64,6 +64,8 @@ public:
     std::function<void()> on_peer_end;
     std::function<void()> on_all_closed;
     bool holds_credit = false;  ///< a reader that takes nothing more
+    /// Takes what was held, and all that comes.
+    void take_all();
 
     void set_ref(http2::stream_ref ref) { ref_ = ref; }
     http2::stream_ref ref() const { return ref_; }

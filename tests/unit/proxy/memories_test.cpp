@@ -4,7 +4,9 @@
 #include "buildkit/wire/gateway.pb.h"
 #include "proxy/buildkit/build_record.hpp"
 #include "proxy/buildkit/digest_memory.hpp"
+#include "proxy/buildkit/history_follower.hpp"
 #include "proxy/buildkit/pong_memory.hpp"
+#include "proxy/buildkit/worker_memory.hpp"
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::proxy;
@@ -331,4 +333,44 @@ TEST_CASE("a build moves with its Status, is busy while a step is open, and is l
 
     build->running(false);
     CHECK(registry.motions().empty());
+TEST_CASE("a trace is known by the Solves that belong to it, on every worker they went to")
+{
+    trace_memory memory{2};
+    const auto w1 = worker("w1");
+    const auto w2 = worker("w2");
+    const auto solve = [](char fill) {
+        return http2::header_list{{"traceparent", "00-" + std::string(32, fill) + "-b7ad6b7169203331-01"}};
+    };
+    memory.learn(solve('a'), w1);
+    memory.learn(solve('a'), w2);
+    memory.learn(solve('a'), w1);
+    memory.learn(http2::header_list{}, w1);
+    CHECK(memory.size() == 1);
+    CHECK(memory.find({std::string(32, 'a')}) == trace_memory::workers{w1, w2});
+    CHECK(memory.find({std::string(32, 'b')}).empty());
+
+    memory.learn(solve('b'), w2);
+    CHECK(memory.find({std::string(32, 'b'), std::string(32, 'a')}) == trace_memory::workers{w2, w1});
+    memory.learn(solve('c'), w2);
+    CHECK(memory.size() == 2);
+    CHECK(memory.find({std::string(32, 'a')}).empty());
+}
+
+TEST_CASE("what was told is not told again, as far as it is remembered")
+{
+    told_events told{2};
+    CHECK(told.add(1));
+    CHECK_FALSE(told.add(1));
+    CHECK(told.add(2));
+    CHECK(told.add(3));
+    CHECK_FALSE(told.add(2));
+    CHECK(told.add(1));
+}
+
+TEST_CASE("a memory without room knows nothing")
+{
+    worker_memory memory{0};
+    memory.learn("ref", worker("w1"));
+    CHECK(memory.size() == 0);
+    CHECK(memory.find("ref") == nullptr);
 }

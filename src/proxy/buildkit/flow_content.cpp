@@ -1,0 +1,63 @@
+#include "buildkit/solve_info.hpp"
+#include "buildkit/wire/content.pb.h"
+#include "proxy/buildkit/build_wait.hpp"
+#include "proxy/buildkit/connection.hpp"
+#include "proxy/buildkit/flows.hpp"
+#include "proxy/buildkit/gather.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using buildkit::grpc_code;
+
+namespace {
+
+constexpr std::string_view info_path = "/containerd.services.content.v1.Content/Info";
+
+/// The first worker that says it has the content; nullptr with what the others said.
+asio::awaitable<std::shared_ptr<balancer::worker>> find_content(call_ptr c, std::string digest, pool_failures& failures)
+{
+    auto& service = c->connection().service();
+    wire::content::InfoRequest question;
+    question.set_digest(digest);
+    pool_call asked{c->connection(), c->method().label, own_request(c->headers(), info_path),
+                    question.SerializeAsString(), service.pool_call_timeout};
+    asked.ask(askable_workers(*service.shared.pool.workers->snapshot()));
+    while (auto* w = co_await asked.next()) {
+        if (w->take()) {
+            service.shared.digests.learn(digest, w->worker);
+            co_return w->worker;
+        }
+        failures.note(*w);
+    }
+    co_return nullptr;
+}
+
+}  // namespace
+
+asio::awaitable<void> flow_content(call_ptr c)
+{
+    auto message = co_await c->first_message();
+    if (!message) {
+        co_return;
+    }
+    const auto digest = buildkit::parse_content_digest(*message);
+    if (!digest || digest->find(':') == std::string::npos) {
+        co_await flow_any(c);
+        co_return;
+    }
+    auto where = c->connection().service().shared.digests.find(*digest);
+    pool_failures failures;
+    if (!where) {
+        where = co_await find_content(c, *digest, failures);
+    }
+    if (where) {
+        co_await relay_to_worker(c, where);
+    } else if (failures.all.empty()) {
+        co_await flow_any(c);  // which says why there is nobody to ask
+    } else {
+        c->end(failures.for_all(c->connection().service().shared.pool.workers->name()));
+    }
+}
+
+}  // namespace buildkit_lb::proxy
