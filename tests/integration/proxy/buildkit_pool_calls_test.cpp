@@ -244,7 +244,7 @@ TEST_CASE("when no worker can answer, the client is told what each of them said"
     const auto& refused = ask(stage, usage_path);
     CHECK(refused.status() == grpc_code::invalid_argument);
     CHECK(refused.status_message() == "bad filter");
-    CHECK(refused.trailers.get("grpc-status-details-bin") == "CAMSA2Fn");
+    CHECK(refused.response.get("grpc-status-details-bin") == "CAMSA2Fn");
 }
 
 TEST_CASE("a worker that goes down in the pool is not waited for")
