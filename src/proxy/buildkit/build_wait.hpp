@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,9 @@ public:
     {
         return outcome_.wait(deadline);
     }
+
+    /// For others that may know what became of it: the first to say so is believed.
+    std::function<void(balancer::placement::outcome)> setter() const { return outcome_.setter(); }
 
 private:
     balancer::placement& placement_;

@@ -84,6 +84,43 @@ private:
     buildkit::waiting_lines waiting_;
 };
 
+/// Looks for a build of the past in the workers' histories while its Status is held. Cancelled when it is destroyed.
+class history_search {
+public:
+    /// `found` is called when a worker has the build.
+    history_search(call_ptr c, const std::string& ref, std::function<void(placement::outcome)> found)
+        : ended_{std::make_shared<bool>(false)},
+          signal_{c->connection().tasks().spawn("search history", run(c, ref, std::move(found), ended_))}
+    {
+    }
+    history_search(const history_search&) = delete;
+    history_search& operator=(const history_search&) = delete;
+    ~history_search()
+    {
+        if (!*ended_) {
+            signal_.emit(asio::cancellation_type::terminal);
+        }
+    }
+
+private:
+    static asio::awaitable<void> run(call_ptr c, std::string ref, std::function<void(placement::outcome)> found,
+                                     std::shared_ptr<bool> ended)
+    {
+        try {
+            if (auto where = co_await find_in_history(c, std::move(ref))) {
+                found({placement::outcome::kind::finished, std::move(where), {}});
+            }
+        } catch (...) {
+            *ended = true;  // cancelled
+            throw;
+        }
+        *ended = true;
+    }
+
+    std::shared_ptr<bool> ended_;
+    asio::cancellation_signal& signal_;  // good until the task has ended
+};
+
 }  // namespace
 
 asio::awaitable<void> flow_status(call_ptr c)
@@ -101,14 +138,19 @@ asio::awaitable<void> flow_status(call_ptr c)
     auto& builds = service.shared.builds;
     own_lines lines{*c, *ref};
     build_wait wait{*c, *ref};
+    std::optional<history_search> search;
     auto where = co_await wait.wait(clock::now() + first_look);
     while (!where) {
         const auto record = builds.find(*ref);
         if (record && service.progress && !record->internal) {
             lines.look_at(record->waiting());
         }
+        if (!record && !search) {
+            search.emplace(c, *ref, wait.setter());  // no such build has begun: it may have ended long ago
+        }
         where = co_await wait.wait(clock::now() + next_look);
     }
+    search.reset();
     using kind = placement::outcome::kind;
     const bool known = where->what == kind::placed || where->what == kind::finished;
     if (const auto record = known ? builds.find(*ref) : nullptr) {

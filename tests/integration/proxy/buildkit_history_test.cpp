@@ -281,3 +281,39 @@ TEST_CASE("content that nobody remembers is read from the first worker that has 
     CHECK(nowhere.status() == grpc_code::not_found);
     CHECK(nowhere.status_message() == "content: not found");
 }
+
+TEST_CASE("Status of a build that ended long ago goes to the worker whose history has it, and no other is kept waiting")
+{
+    buildkit_stage stage{3};
+    // The first hangs, the second knows nothing.
+    stage.workers[1].on_call = [](grpc_stream& c) { c.finish(); };
+    stage.workers[2].on_call = [](grpc_stream& c) {
+        if (c.path() == listen_path) {
+            c.send(event("other", 10));
+            c.send(event("old", 20));
+        } else {
+            c.answer("its steps");
+        }
+    };
+    auto& status = stage.client().status("old");
+    REQUIRE(stage.until([&] { return status.closed; }));
+    CHECK(status.messages == std::vector<std::string>{"its steps"});
+    CHECK(stage.until([&] { return stage.workers[0].call(listen_path)->closed; }));
+    CHECK(stage.workers[0].call(listen_path)->reset_by_peer == http2::error_code::cancel);
+    CHECK(stage.workers[2].call(listen_path)->closed);
+    CHECK(stage.workers[0].call(status_path) == nullptr);
+    CHECK(stage.until([&] { return stage.nothing_left(); }));
+}
+
+TEST_CASE("a Solve that comes while the histories are searched is what its Status follows")
+{
+    buildkit_stage stage{1};
+    auto& client = stage.client();
+    auto& status = client.status("new");
+    REQUIRE(stage.until([&] { return stage.workers[0].call(listen_path) != nullptr; }));
+    client.solve({"new", {}});
+    REQUIRE(stage.until([&] { return stage.workers[0].call(status_path) != nullptr; }));
+    CHECK(stage.until([&] { return stage.workers[0].call(listen_path)->closed; }));
+    CHECK(stage.workers[0].call(listen_path)->reset_by_peer == http2::error_code::cancel);
+    status.reset(http2::error_code::cancel);
+}

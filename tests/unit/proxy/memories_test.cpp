@@ -333,6 +333,8 @@ TEST_CASE("a build moves with its Status, is busy while a step is open, and is l
 
     build->running(false);
     CHECK(registry.motions().empty());
+}
+
 TEST_CASE("a trace is known by the Solves that belong to it, on every worker they went to")
 {
     trace_memory memory{2};
