@@ -196,15 +196,23 @@ def test_a_bake_with_deferred_output_on_one_worker_with_a_cap_of_one(stack, one_
     assert time.monotonic() - began >= 10
 
 
-def test_a_pool_without_workers_lets_builds_wait_if_it_is_told_to(stack, one_worker, quick):
-    lb = balancer_for(stack, [one_worker], queue={"when_empty": "wait"})
-    lb.wait_worker_up(one_worker)
-    stack.client().build(lb.address, quick, args={"ID": "before"}).check()
-    one_worker.kill()
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_pool_without_workers_lets_builds_wait_if_it_is_told_to(stack, one_worker, quick, seen_before):
+    """Scaling from zero, also by a balancer that has never seen a worker."""
+    if not seen_before:
+        one_worker.kill()
+    lb = balancer_for(stack, [one_worker], start=False, queue={"when_empty": "wait"})
+    lb.launch()
+    if seen_before:
+        lb.wait_worker_up(one_worker)
+        stack.client().build(lb.address, quick, args={"ID": "before"}).check()
+        one_worker.kill()
     lb.wait_worker_up(one_worker, False)
     builds = [stack.client(program, version).start_build(lb.address, quick, args={"ID": f"{program}-{version}"})
               for program, version in VERSIONS]
-    lb.wait_metric("buildkit_lb_queue_length", 4)
+    for build in builds:
+        wait_until(lambda b=build: "[buildkit-lb] waiting" in b.output() or lb.metric("buildkit_lb_queue_length") >= 4,
+                   "the builds to wait")
     one_worker.start()
     for build in builds:
         build.wait(60).check()

@@ -1,5 +1,6 @@
 #include "proxy/buildkit/flows.hpp"
 
+#include "buildkit/oldest_worker.hpp"
 #include "buildkit/solve_info.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
 #include "proxy/buildkit/build_wait.hpp"
@@ -18,6 +19,9 @@ namespace {
 // How long a Ping waits for its build to be placed when it can't be answered for all workers: then it is answered for
 // those that are known. Short against the client's 15 s, long against the placement of a build that has a free worker.
 constexpr auto ping_patience = 200ms;
+
+// If no worker has told what it can do by then, the answer is what every supported one can.
+constexpr auto last_ping_patience = 10s;
 
 }  // namespace
 
@@ -55,10 +59,16 @@ asio::awaitable<void> flow_bridge(call_ptr c)
     build_wait wait{*c, ref};
     std::optional<placement::outcome> where;
     if (c->method().kind == method::llb_ping) {
-        where = co_await wait.wait(clock::now() + ping_patience);
+        const auto begun = clock::now();
+        where = co_await wait.wait(begun + ping_patience);
         while (!where) {
             if (const auto pong = service.shared.pongs.of_known(pool.snapshot())) {
                 c->answer(*pong);
+                co_return;
+            }
+            if (clock::now() - begun >= last_ping_patience ||
+                (pool.queue().wait_when_empty && !pool.snapshot()->ready())) {
+                c->answer(buildkit::oldest_pong());
                 co_return;
             }
             where = co_await wait.wait(clock::now() + ping_patience);

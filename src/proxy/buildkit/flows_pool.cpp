@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 
+#include "buildkit/oldest_worker.hpp"
 #include "buildkit/pool_answers.hpp"
 #include "buildkit/wire/control.pb.h"
 #include "buildkit/wire_reader.hpp"
@@ -20,6 +21,24 @@ namespace {
 
 // BuildKit's programs take messages of 16 MiB; something has to be left for their own frames.
 constexpr std::size_t max_disk_usage = std::size_t{15} << 20;
+
+/// What workers said of themselves that are down now: what an empty pool that builds may wait for is taken to be.
+std::vector<std::shared_ptr<const balancer::worker_facts>> remembered_facts(const balancer::pool_snapshot& pool)
+{
+    std::vector<std::shared_ptr<const balancer::worker_facts>> facts;
+    for (const auto& view : pool.workers) {
+        if (view.facts) {
+            facts.push_back(view.facts);
+        }
+    }
+    return facts;
+}
+
+/// The pool has no worker now, and its clients are to wait for one: they must not be told that nobody is there.
+bool waits_for_workers(const balancer::pool& pool, const balancer::pool_snapshot& now)
+{
+    return pool.queue().wait_when_empty && askable_workers(now).empty();
+}
 
 /// What every worker that is not down has said of itself; empty where one has not yet.
 std::vector<std::shared_ptr<const balancer::worker_facts>> all_facts(const balancer::pool_snapshot& pool)
@@ -89,10 +108,14 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
     auto& pool = *service.shared.pool.workers;
     const auto now = pool.snapshot();
     const bool filtered = has_filter(*message);
+    const bool empty = waits_for_workers(pool, *now);
     std::vector<std::string> records;
-    if (!filtered) {
-        for (const auto& facts : all_facts(*now)) {
+    if (!filtered || empty) {
+        for (const auto& facts : empty ? remembered_facts(*now) : all_facts(*now)) {
             records.insert(records.end(), facts->records.begin(), facts->records.end());
+        }
+        if (records.empty() && empty) {
+            records.push_back(buildkit::unseen_worker_record());
         }
         if (!records.empty()) {
             c->answer(buildkit::merge_worker_records(records));
@@ -135,7 +158,8 @@ asio::awaitable<void> flow_info(call_ptr c)
     auto& service = c->connection().service();
     auto& pool = *service.shared.pool.workers;
     const auto now = pool.snapshot();
-    const auto facts = all_facts(*now);
+    const bool empty = waits_for_workers(pool, *now);
+    const auto facts = empty ? remembered_facts(*now) : all_facts(*now);
     std::vector<std::string_view> infos;
     for (const auto& f : facts) {
         if (!f->info.empty()) {
@@ -146,7 +170,8 @@ asio::awaitable<void> flow_info(call_ptr c)
         c->answer(infos[buildkit::oldest_info(infos)]);
         co_return;
     }
-    if (!facts.empty()) {
+    if (!facts.empty() || empty) {
+        // Clients take that for a daemon that is up.
         c->fail(grpc_code::unimplemented, "no worker of pool " + pool.name() + " knows Info");
         co_return;
     }

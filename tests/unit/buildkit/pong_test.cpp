@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "buildkit/oldest_worker.hpp"
 #include "buildkit/wire/gateway.pb.h"
 
 using namespace buildkit_lb;
@@ -109,4 +110,19 @@ TEST_CASE("the native platform is the first one of the first worker")
     worker.mutable_platforms()->DeleteSubrange(0, 1);
     CHECK(native_platform(pong.SerializeAsString()) == "linux/arm");
     CHECK(native_platform("\xff\xff").empty());
+}
+
+TEST_CASE("the pong of an unseen worker is what any worker can do")
+{
+    wire::gateway::PongResponse newer;
+    REQUIRE(newer.ParseFromString(oldest_pong()));
+    const int known = newer.llbcaps_size();
+    CHECK(known > 50);
+    CHECK(newer.workers(0).platforms_size() == 1);
+    newer.add_llbcaps()->set_id("source.invented");
+    const auto common = intersect_pongs({newer.SerializeAsString(), oldest_pong()});
+    REQUIRE(common.has_value());
+    wire::gateway::PongResponse both;
+    REQUIRE(both.ParseFromString(*common));
+    CHECK(both.llbcaps_size() == known);
 }
