@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -107,7 +108,12 @@ public:
             call.answer(what.pong());
         } else if (path == llb_return_path) {
             call.answer({});
-            solves.back()->answer({});
+            const auto ref = call.request.get(buildkit::build_id_header);
+            const auto named = [&](const grpc_stream* solve) {
+                wire::control::SolveRequest request;
+                return request.ParseFromString(solve->messages.at(0)) && request.ref() == ref;
+            };
+            (*std::find_if(solves.begin(), solves.end(), named))->answer({});
         } else {
             call.finish(grpc_code::unimplemented);
         }
