@@ -142,12 +142,12 @@ void application::make_pools()
 
 void application::make_listener(const config::listener& from)
 {
-    auto& pool = **std::find_if(pools_.begin(), pools_.end(),
-                                [&](const auto& p) { return p->upstream.workers->name() == from.pool; });
+    auto& of = **std::find_if(pools_.begin(), pools_.end(),
+                              [&](const auto& p) { return p->upstream.workers->name() == from.pool; });
     auto& counters = instruments_.for_listener(from.name);
     services_.push_back(std::make_unique<service>(service{
-        {pool.upstream, instruments_, counters, from.idle_timeout},
-        {from.name, pool.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
+        {of.upstream, instruments_, counters, from.idle_timeout},
+        {from.name, of.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
          settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits),
          settings_.limits.pool_call_timeout},
     }));

@@ -47,13 +47,13 @@ void write_timestamp(wall_time time, wire::types::Timestamp& timestamp)
 
 std::string rfc3339(wall_time time)
 {
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-    const std::time_t whole = wall_time::clock::to_time_t(seconds);
+    const auto whole_seconds = std::chrono::floor<std::chrono::seconds>(time);
+    const std::time_t whole = wall_time::clock::to_time_t(whole_seconds);
     std::tm utc{};
     ::gmtime_r(&whole, &utc);
     std::array<char, 64> text{};
     const auto size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-    std::string fraction = std::to_string(std::chrono::nanoseconds{time - seconds}.count());
+    std::string fraction = std::to_string(std::chrono::nanoseconds{time - whole_seconds}.count());
     fraction.insert(0, 9 - fraction.size(), '0');
     return std::string{text.data(), size} + "." + fraction + "Z";
 }
