@@ -19,9 +19,9 @@ void pool_failures::note(const asked_worker& ended)
 buildkit::grpc_ending pool_failures::for_all(const std::string& pool) const
 {
     std::vector<buildkit::grpc_ending> own;
-    for (const auto& one : all) {
-        if (one.answered) {
-            own.push_back(one.how);
+    for (const auto& each : all) {
+        if (each.answered) {
+            own.push_back(each.how);
         }
     }
     if (!own.empty()) {
@@ -33,8 +33,8 @@ buildkit::grpc_ending pool_failures::for_all(const std::string& pool) const
 std::string pool_failures::text() const
 {
     std::string text;
-    for (const auto& one : all) {
-        text += (text.empty() ? "" : "; ") + one.worker->name() + ": " + one.how.message;
+    for (const auto& each : all) {
+        text += (text.empty() ? "" : "; ") + each.worker->name() + ": " + each.how.message;
     }
     return text;
 }

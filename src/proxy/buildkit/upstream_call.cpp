@@ -59,10 +59,10 @@ private:
         }
     }
 
-    void on_data(http2::stream_ref stream, buffer_slice data) override
+    void on_data(http2::stream_ref from, buffer_slice data) override
     {
         if (on_news_ == nullptr || ending_) {
-            link_->engine().consume(stream, data.size());
+            link_->engine().consume(from, data.size());
             return;
         }
         data.compact();
