@@ -41,7 +41,7 @@ def _ids(text):
     found = set()
     for line in text.splitlines():
         value = json.loads(line)
-        found |= {one["id"] for one in (value if isinstance(value, list) else [value])}
+        found |= {one["id"] for one in (value if isinstance(value, list) else [value] if value else [])}
     return found
 
 
@@ -214,11 +214,12 @@ class Comparison:
         return json.dumps(record, sort_keys=True)
 
     def _exported(self, address, ref):
-        """Everything in an exported record."""
+        """Sizes of everything in an exported record. (Its maps are written in any order, so digests differ.)"""
         out = self.buildx.new_folder("export") / "record"
         self._buildx(address, "history", "export", "-o", out, ref)
-        listed = subprocess.run(["tar", "-tf", out], capture_output=True, text=True, timeout=60, check=True)
-        return sorted(n for n in listed.stdout.split() if n.startswith("blobs/") and not n.endswith("/"))
+        listed = subprocess.run(["tar", "-tvf", out], capture_output=True, text=True, timeout=60, check=True)
+        lines = map(str.split, listed.stdout.splitlines())
+        return sorted(int(line[2]) for line in lines if line[-1].startswith("blobs/") and not line[-1].endswith("/"))
 
     def _trace_of(self, ref):
         def read(address):
