@@ -36,13 +36,22 @@ def _short(values):
     return ", ".join(sorted(v[:6] for v in values)[:4]) + (", …" if len(values) > 4 else "")
 
 
-def _ids(text):
+def ids(text):
     """The `id`s of JSON lines, or of lists of them."""
     found = set()
     for line in text.splitlines():
         value = json.loads(line)
         found |= {one["id"] for one in (value if isinstance(value, list) else [value] if value else [])}
     return found
+
+
+def _created(record):
+    """Seconds and nanoseconds, or (v0.13) the same as text."""
+    stamp = record["CreatedAt"]
+    if isinstance(stamp, dict):
+        return stamp.get("seconds", 0), stamp.get("nanos", 0)
+    seconds, _, fraction = stamp.rstrip("Z").partition(".")
+    return seconds, int(fraction.ljust(9, "0"))
 
 
 def _first_column(text):
@@ -103,7 +112,7 @@ class Comparison:
         yield self.workers_row()
         yield self.info_row()
         yield self._compared("buildctl du", self.buildctl,
-                             lambda a: _ids(self._buildctl(a, "du", "--format", "{{json .}}")))
+                             lambda a: ids(self._buildctl(a, "du", "--format", "{{json .}}")))
         yield self._compared("buildctl debug histories", self.buildctl, lambda a: set(self._histories(a)))
         yield self.order_row()
         yield self.monitor_row()
@@ -114,7 +123,7 @@ class Comparison:
 
     def workers_row(self):
         return self._compared("buildctl debug workers", self.buildctl,
-                              lambda a: _ids(self._buildctl(a, "debug", "workers", "--format", "{{json .}}")))
+                              lambda a: ids(self._buildctl(a, "debug", "workers", "--format", "{{json .}}")))
 
     def _info(self, address):
         return re.search(r"BuildKit:\s+(.*)", self._buildctl(address, "debug", "info"))[1]
@@ -126,7 +135,7 @@ class Comparison:
     def order_row(self):
         """Histories of a pool go by time."""
         records = list(self._histories(self.balancer.address).values())
-        times = [(r["CreatedAt"].get("seconds", 0), r["CreatedAt"].get("nanos", 0)) for r in records]
+        times = [_created(r) for r in records]
         return _row("buildctl debug histories: order", self.buildctl, "the newest first",
                     "the newest first" if times == sorted(times, reverse=True) else f"another: {times}")
 
@@ -195,7 +204,8 @@ class Comparison:
     def history_rows(self):
         yield self._compared("buildx history ls", self.buildx, lambda a: set(self._listed(a)))
         for worker in self.workers:
-            ref = self._listed(worker.address)[0]
+            # The oldest is buildctl's. Of its own builds buildx adds what it knows itself, under the builder's name.
+            ref = self._listed(worker.address)[-1]
             name = f"{worker.name} ({worker.version})"
             for command, read in (
                     ("logs", lambda a, r=ref: _without_times(self._logs(a, r))),
@@ -253,13 +263,13 @@ class Comparison:
             self._buildx(self.balancer.address, "history", "rm", *refs)
             left = self._union(lambda a: set(self._histories(a))) & set(refs)
             yield _row("buildx history rm, a build of each worker", self.buildx, set(), left)
-        yield self.prune_row("buildctl prune --keep-storage", self.buildctl, lambda: _ids(
+        yield self.prune_row("buildctl prune --keep-storage", self.buildctl, lambda: ids(
             self._buildctl(self.balancer.address, "prune", "--keep-storage", "0.000001", "--format", "{{json .}}")))
 
     def prune_row(self, command, client, prune):
         """What the client was told is gone, beside what is gone from the workers."""
         def usage(address):
-            return _ids(self._buildctl(address, "du", "--format", "{{json .}}"))
+            return ids(self._buildctl(address, "du", "--format", "{{json .}}"))
 
         before = [usage(w.address) for w in self.workers]
         told = prune()
