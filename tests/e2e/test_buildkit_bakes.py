@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from harness import contexts
-from harness.bake import bake, landed, refs_of, start_bake, tree
+from harness.bake import bake, landed, own_file, refs_of, start_bake, tree
 from harness.balancer import buildkit_pool
 
 BOTH_VERSIONS = pytest.mark.parametrize("version", ["current", "v0.13"])
@@ -38,13 +38,6 @@ def test_nine_targets_with_contexts_of_their_own_do_too(stack, fresh_balancer, s
 
     assert landed(build, shared_workers) == {"w1": 3, "w2": 3, "w3": 3}
     assert tree(build.out) == {f"t{i}/own-t{i}": f"file of t{i}\n".encode() for i in range(9)}
-
-
-def own_file(folder, name, parents=()):
-    """The context of a target that takes all its parents have, and a file that has the same name in every context."""
-    copies = "".join(f"COPY --from={parent} / /\n" for parent in parents)
-    return contexts.dockerfile(folder / f"context-of-{name}", f"FROM scratch\n{copies}COPY own /own-{name}\n",
-                               {"own": f"file of {name}\n"})
 
 
 def linked(folder, parents_of):

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from harness import contexts
-from harness.bake import landed, start_bake, tree
+from harness.bake import landed, own_file, start_bake, tree
 from harness.balancer import buildkit_pool
 from harness.clients import VERSIONS
 from harness.process import wait_until
@@ -33,6 +33,12 @@ class LongWait:
             build = client.start_build(self.balancer.address, context, name=f"{program}-{version}",
                                        args={"ID": one, "SECONDS": 0})
             self.waiting.append((one, build))
+        # Linked targets wait for their parent, which waits in the queue.
+        linked = {name: {"context": str(own_file(stack.directory, name, parents)),
+                         "contexts": {parent: f"target:{parent}" for parent in parents}}
+                  for name, parents in (("base", []), ("app", ["base"]))}
+        self.bakes = [start_bake(stack.client("buildx", version), self.balancer.address, linked)
+                      for version in ("current", "v0.13")]
 
     @property
     def busy_id(self):
@@ -45,6 +51,9 @@ def long_wait(machine, tmp_path_factory):
     directory = tmp_path_factory.mktemp("long-wait")
     with Stack(directory) as stack:
         yield LongWait(stack, contexts.patient(directory / "context"))
+
+
+LINKED_TREE = {"base/own-base": b"file of base\n", "app/own-base": b"file of base\n", "app/own-app": b"file of app\n"}
 
 
 @pytest.fixture
@@ -171,14 +180,10 @@ def test_a_worker_that_comes_late_serves_the_build_that_waits(stack, quick, pati
 @pytest.mark.parametrize("version", ["current", "v0.13"])
 def test_a_linked_bake_on_one_worker_with_a_cap_of_one(stack, one_worker, tmp_path, version):
     lb = balancer_for(stack, [one_worker])
-    base = contexts.dockerfile(tmp_path / "base", "FROM scratch\nCOPY own /own-base\n", {"own": "of base\n"})
-    app = contexts.dockerfile(tmp_path / "app", "FROM scratch\nCOPY --from=base / /\nCOPY own /own-app\n",
-                              {"own": "of app\n"})
-    build = start_bake(stack.client("buildx", version), lb.address, {
-        "base": {"context": str(base)},
-        "app": {"context": str(app), "contexts": {"base": "target:base"}},
-    }).wait(60).check()
-    assert tree(build.out) == {"base/own-base": b"of base\n", "app/own-base": b"of base\n", "app/own-app": b"of app\n"}
+    targets = {"base": {"context": str(own_file(tmp_path, "base"))},
+               "app": {"context": str(own_file(tmp_path, "app", ["base"])), "contexts": {"base": "target:base"}}}
+    build = start_bake(stack.client("buildx", version), lb.address, targets).wait(60).check()
+    assert tree(build.out) == LINKED_TREE
     assert lb.metric("buildkit_lb_picks_total", reason="linked") == 1
     assert landed(build, [one_worker]) == {"w1": 2}
 
@@ -226,5 +231,9 @@ def test_builds_that_waited_longer_than_every_deadline_pass(long_wait, capsys):
         assert (build.out / "result").read_text() == f"built {one}\n"
         waited = max(float(s) for s in re.findall(r"position \d of \d.*?([\d.]+)s", build.output))
         assert waited > LONG_WAIT - 20, build.output
+    for bake in long_wait.bakes:
+        build = bake.wait(60).check()
+        assert tree(build.out) == LINKED_TREE
+        assert "[buildkit-lb] w1 (with the target it is linked to)" in build.output.replace("app buildkit-lb", "buildkit-lb")
     with capsys.disabled():
         print("\n" + long_wait.waiting[-1][1].output()[:1500])

@@ -21,7 +21,8 @@ asio::awaitable<void> relay_to_worker(call_ptr c, std::shared_ptr<balancer::work
     if (found) {
         c->relay_to(*found);
     } else {
-        c->fail(grpc_code::unavailable, "worker " + where->name() + " can't be reached: " + found.error().detail);
+        c->fail(grpc_code::unavailable,
+                "buildkit-lb: worker " + where->name() + " can't be reached: " + found.error().detail);
     }
 }
 

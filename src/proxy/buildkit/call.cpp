@@ -338,7 +338,8 @@ void call::answer_loss(const std::string& detail)
     const auto code = code_when_lost.value_or(grpc_code::unavailable);
     buildkit::grpc_ending how{code, {}, {}};
     if (code != grpc_code::ok) {
-        how.message = "worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail);
+        how.message =
+            "buildkit-lb: worker " + link_->worker()->name() + " was lost" + (detail.empty() ? "" : ": " + detail);
     }
     end_answer(how);
     engine().reset_when_sent(stream_, http2::error_code::no_error);

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+from . import contexts
 from .process import wait_until
 
 
@@ -46,3 +47,10 @@ def landed(build, workers):
 def tree(folder):
     """path -> content of every file below `folder`."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def own_file(folder, name, parents=()):
+    """The context of a target that takes all its parents have, and a file that has the same name in every context."""
+    copies = "".join(f"COPY --from={parent} / /\n" for parent in parents)
+    return contexts.dockerfile(folder / f"context-of-{name}", f"FROM scratch\n{copies}COPY own /own-{name}\n",
+                               {"own": f"file of {name}\n"})
