@@ -23,6 +23,9 @@ bool placement::begin(const build_description& description)
         return false;
     }
     at->second.what = description;
+    if (failed_.erase(description.ref) != 0) {
+        failed_by_age_.remove(description.ref);  // begun again: rare
+    }
     for (const auto& session : description.sessions) {
         builds_of_session_[session].insert(description.ref);
     }
@@ -56,11 +59,7 @@ void placement::failed(const std::string& ref, const failure& why)
         if (!builds_.contains(ref)) {
             return;
         }
-        forget(ref);
-        outcome what;
-        what.what = outcome::kind::failed;
-        what.why = why;
-        release(ref, what, out);
+        give_up(ref, why, out);
         settle_children(out);
     }
     call_all(out);
@@ -76,23 +75,30 @@ void placement::ended(const std::string& ref)
             return;
         }
         const worker_ptr where = found->second.where;
-        forget(ref);
-        outcome what;
         if (where) {
+            forget(ref);
             remember(ref, where);
-            what.what = outcome::kind::finished;
-            what.where = where;
+            release(ref, {outcome::kind::finished, where, {}}, out);
         } else {
-            // The client took its Solve back before it was placed; what else it sent for it is void too.
-            what.what = outcome::kind::failed;
-            what.why.code = errc::canceled;
-            what.why.source = failure_source::downstream;
-            what.why.detail = "the build was canceled";
+            // The client took its Solve back before it was placed; what else it sends for it is void too.
+            give_up(ref, {errc::canceled, failure_source::downstream, false, "the build was canceled"}, out);
         }
-        release(ref, what, out);
         settle_children(out);
     }
     call_all(out);
+}
+
+void placement::give_up(const std::string& ref, const failure& why, news& out)
+{
+    forget(ref);
+    if (failed_.insert_or_assign(ref, why).second) {
+        failed_by_age_.push_back(ref);
+    }
+    if (failed_.size() > max_failed) {
+        failed_.erase(failed_by_age_.front());
+        failed_by_age_.pop_front();
+    }
+    release(ref, {outcome::kind::failed, nullptr, why}, out);
 }
 
 placement::wait_id placement::wait_for(const std::string& ref, std::size_t bytes, time_point now, continuation then)
@@ -108,6 +114,9 @@ placement::wait_id placement::wait_for(const std::string& ref, std::size_t bytes
         } else if (running == builds_.end() && finished != remembered_.end()) {
             known.what = outcome::kind::finished;
             known.where = finished->second.where;
+        } else if (const auto failed = failed_.find(ref); running == builds_.end() && failed != failed_.end()) {
+            known.what = outcome::kind::failed;
+            known.why = failed->second;
         } else if (wait_index_.size() >= limits_.held_calls || held_bytes_ + bytes > limits_.held_bytes) {
             known.what = outcome::kind::refused;
         } else {

@@ -69,7 +69,9 @@ public:
     /// to know where their parent is.
     void placed(const std::string& ref, worker_ptr where);
 
-    /// The balancer gives the build up before any worker saw it. Calls held for it end with `why`.
+    /// The balancer gives the build up before any worker saw it. Calls held for it end with `why`, and so do those that
+    /// come later, as long as it is among the latest that failed: a client that asks for a build nobody knows tries for
+    /// long.
     void failed(const std::string& ref, const failure& why);
 
     /// Its Solve has been answered, reset, or its client is gone. Harmless when there is no such build.
@@ -127,6 +129,7 @@ private:
     void hold(const std::string& ref, wait w, time_point now);
     void release(const std::string& ref, const outcome& what, news& out);
     void forget(const std::string& ref);
+    void give_up(const std::string& ref, const failure& why, news& out);
     void remember(const std::string& ref, const worker_ptr& where);
     void settle_children(news& out);
     void try_find_parent(build& child, news& out);
@@ -153,6 +156,10 @@ private:
     };
     std::unordered_map<std::string, remembered> remembered_;
     std::list<std::string> by_age_;  // oldest first
+
+    static constexpr std::size_t max_failed = 1000;
+    std::unordered_map<std::string, failure> failed_;
+    std::list<std::string> failed_by_age_;  // oldest first
 };
 
 }  // namespace buildkit_lb::balancer

@@ -310,3 +310,33 @@ TEST_CASE("a linked build is placed freely when its parents are gone or share it
         CHECK(where == w);
     }
 }
+
+TEST_CASE("calls that come after their build has failed fail with it at once; another build of that Ref begins anew")
+{
+    placement p{{}};
+    REQUIRE(p.begin({"r", {}}));
+    failure f;
+    f.detail = "no room";
+    p.failed("r", f);
+    placement::outcome late;
+    const auto ask = [&](const std::string& ref) {
+        late = {};
+        return p.wait_for(ref, 1, start, [&](const auto& o) { late = o; });
+    };
+    CHECK(ask("r") == placement::no_wait);
+    CHECK(late.what == kind::failed);
+    CHECK(late.why.detail == "no room");
+
+    REQUIRE(p.begin({"r", {}}));
+    CHECK(ask("r") != placement::no_wait);
+    p.ended("r");  // taken back
+    CHECK(ask("r") == placement::no_wait);
+    CHECK(late.what == kind::failed);
+
+    for (int i = 0; i < 1000; ++i) {
+        const std::string other = "other" + std::to_string(i);
+        REQUIRE(p.begin({other, {}}));
+        p.failed(other, f);
+    }
+    CHECK(ask("r") != placement::no_wait);  // forgotten: only so many are kept
+}
