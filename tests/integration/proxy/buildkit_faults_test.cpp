@@ -321,10 +321,13 @@ TEST_CASE("a worker that says GOAWAY finishes its build; the next one gets a new
     auto& worker = stage.workers[0];
     auto& client = stage.client();
     auto& first = client.solve({"a", {}});
-    REQUIRE(stage.until([&] { return worker.call(solve_path) != nullptr; }));
+    auto& before = client.bridge(exec_path, "a");
+    REQUIRE(stage.until([&] { return worker.call(exec_path) != nullptr; }));
 
     worker.go_away();
-    // The balancer has read the GOAWAY once a build no longer goes to that connection.
+    // What the worker sends after it has come once the GOAWAY has.
+    worker.call(exec_path)->answer("");
+    REQUIRE(stage.until([&] { return before.closed; }));
     auto& second = client.solve({"b", {}});
     REQUIRE(stage.until([&] { return worker.call(solve_path, 1) != nullptr; }));
     worker.call(solve_path, 0)->answer("one");
