@@ -96,6 +96,8 @@ private:
     std::optional<pick> choose(const pick_context& context);
     std::weak_ptr<pool> told(build_kind kind);
     bool anyone_free() const;
+    admission admit_locked(admission_request request);
+    void serve_waiting(news& out);
     void serve(const build_queue::entry& build, std::optional<pick> chosen, news& out);
     admission refuse(rejection why, const pick_context& context, std::size_t waiting) const;
     static void tell(news& all);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <unordered_set>
 
 #include "balancer/obstacle.hpp"
 #include "balancer/pool.hpp"
@@ -22,7 +23,20 @@ std::string_view to_string(rejection why)
 
 admission pool::admit(admission_request request)
 {
-    const std::lock_guard lock{mutex_};
+    news out;
+    admission outcome;
+    {
+        const std::lock_guard lock{mutex_};
+        // A lease that has just ended may not have served the queue yet: its place is not the newcomer's.
+        serve_waiting(out);
+        outcome = admit_locked(std::move(request));
+    }
+    tell(out);
+    return outcome;
+}
+
+admission pool::admit_locked(admission_request request)
+{
     admission outcome;
     outcome.chosen = choose(request.context);
     if (outcome.chosen) {
@@ -80,19 +94,27 @@ void pool::serve_queue()
     news out;
     {
         const std::lock_guard lock{mutex_};
-        bool some_free = anyone_free();
-        for (auto at = queue_.begin(); at != queue_.end();) {
-            const auto build = (at++)->second;
-            if (!some_free && build->context.kind == build_kind::ordinary) {
-                continue;
-            }
-            if (auto chosen = choose(build->context)) {
-                serve(build, std::move(chosen), out);
-                some_free = anyone_free();
-            }
-        }
+        serve_waiting(out);
     }
     tell(out);
+}
+
+void pool::serve_waiting(news& out)
+{
+    if (queue_.empty()) {
+        return;
+    }
+    bool some_free = anyone_free();
+    for (auto at = queue_.begin(); at != queue_.end();) {
+        const auto build = (at++)->second;
+        if (!some_free && build->context.kind == build_kind::ordinary) {
+            continue;
+        }
+        if (auto chosen = choose(build->context)) {
+            serve(build, std::move(chosen), out);
+            some_free = anyone_free();
+        }
+    }
 }
 
 void pool::expire_queue(time_point now)
@@ -114,9 +136,10 @@ void pool::expire_queue(time_point now)
 std::vector<std::string> pool::waiting_invocations() const
 {
     std::vector<std::string> all;
+    std::unordered_set<std::string_view> seen;
     const std::lock_guard lock{mutex_};
     for (const auto& [rank, build] : queue_) {
-        if (std::find(all.begin(), all.end(), build->invocation) == all.end()) {
+        if (seen.insert(build->invocation).second) {
             all.push_back(build->invocation);
         }
     }

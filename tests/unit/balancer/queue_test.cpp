@@ -156,6 +156,23 @@ TEST_CASE("a build that can't run anywhere now blocks nobody behind it")
     CHECK(s["wants-arm"].waiting->position == 1);
 }
 
+TEST_CASE("a place that became free a moment ago is not a newcomer's while builds wait")
+{
+    stage s{{capped("w1", 1)}};
+    // Ends without telling the pool: the moment between the end of a lease and its news.
+    auto running = std::make_unique<lease>(s.pool_->snapshot()->workers.at(0).worker);
+    auto& first = s.ask("first");
+    REQUIRE(first.waiting);
+    running.reset();
+
+    auto& newcomer = s.ask("newcomer");
+
+    CHECK(first.chosen);
+    CHECK_FALSE(newcomer.chosen);
+    REQUIRE(newcomer.waiting);
+    CHECK(newcomer.waiting->position == 1);
+}
+
 TEST_CASE("whoever had a worker before goes ahead of the queue")
 {
     stage s{{capped("w1", 1)}};
