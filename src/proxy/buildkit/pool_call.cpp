@@ -36,13 +36,20 @@ std::vector<std::shared_ptr<balancer::worker>> askable_workers(const balancer::p
     return workers;
 }
 
+bool can_be_asked(const balancer::pool_snapshot& pool, const balancer::worker& w)
+{
+    return std::any_of(pool.workers.begin(), pool.workers.end(), [&](const auto& view) {
+        return view.worker.get() == &w && view.health != balancer::worker_health::down;
+    });
+}
+
 /// Outlives the pool_call where a worker is still being connected to.
 struct pool_call::state {
-    state(buildkit_connection& c, std::string_view m, http2::header_list h, std::string r, duration p)
+    state(buildkit_connection& c, std::string_view m, http2::header_list h, std::string_view message, duration p)
         : connection{c},
           method{m},
           headers{std::move(h)},
-          request{std::move(r)},
+          request{buffer_slice::copy_of(buildkit::framed(message))},
           patience{p},
           news{std::make_shared<event>(c.executor())}
     {
@@ -51,10 +58,11 @@ struct pool_call::state {
     buildkit_connection& connection;
     const std::string method;
     const http2::header_list headers;
-    const std::string request;
+    const buffer_slice request;  // one for all: it may be large
     const duration patience;
     std::shared_ptr<event> news;
     std::list<asked_worker> asked;
+    std::uint64_t last_number = 0;
     bool abandoned = false;
 };
 
@@ -66,7 +74,7 @@ std::optional<std::string> asked_worker::take()
 
 pool_call::pool_call(buildkit_connection& on, std::string_view method, http2::header_list headers, std::string message,
                      duration patience)
-    : state_{std::make_shared<state>(on, method, std::move(headers), std::move(message), patience)}
+    : state_{std::make_shared<state>(on, method, std::move(headers), message, patience)}
 {
 }
 
@@ -80,9 +88,9 @@ pool_call::~pool_call()
 
 void pool_call::ask(const std::shared_ptr<balancer::worker>& w)
 {
-    auto& made = state_->asked.emplace_back(w);
+    auto& made = state_->asked.emplace_back(w, ++state_->last_number);
     made.silent_since_ = clock::now();
-    state_->connection.tasks().spawn("ask worker", open(state_, &made));
+    state_->connection.tasks().spawn("ask worker", open(state_, w, made.number_));
 }
 
 void pool_call::ask(const std::vector<std::shared_ptr<balancer::worker>>& workers)
@@ -92,14 +100,14 @@ void pool_call::ask(const std::vector<std::shared_ptr<balancer::worker>>& worker
     }
 }
 
-asio::awaitable<void> pool_call::open(std::shared_ptr<state> s, asked_worker* w)
+asio::awaitable<void> pool_call::open(std::shared_ptr<state> s, std::shared_ptr<balancer::worker> worker,
+                                      std::uint64_t number)
 {
-    auto worker = w->worker;
     result<link_table::link_ptr> found = co_await s->connection.links().get(worker);
-    // Given up meanwhile, it may be forgotten too.
-    const bool wanted = !s->abandoned && std::any_of(s->asked.begin(), s->asked.end(),
-                                                     [&](const asked_worker& a) { return &a == w && !a.ending_; });
-    if (!wanted) {
+    // Given up meanwhile, it may be forgotten too, and another one may lie where it was.
+    const auto w = std::find_if(s->asked.begin(), s->asked.end(),
+                                [&](const asked_worker& a) { return a.number_ == number && !a.ending_; });
+    if (s->abandoned || w == s->asked.end()) {
         co_return;
     }
     if (found) {

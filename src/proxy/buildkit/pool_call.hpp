@@ -18,10 +18,13 @@ namespace buildkit_lb::proxy {
 /// known to be one daemon only the first.
 std::vector<std::shared_ptr<balancer::worker>> askable_workers(const balancer::pool_snapshot& pool);
 
+/// `w` is in the pool and not down.
+bool can_be_asked(const balancer::pool_snapshot& pool, const balancer::worker& w);
+
 /// One worker that a pool_call has asked.
 class asked_worker {
 public:
-    explicit asked_worker(std::shared_ptr<balancer::worker> w) : worker{std::move(w)} {}
+    asked_worker(std::shared_ptr<balancer::worker> w, std::uint64_t number) : worker{std::move(w)}, number_{number} {}
 
     const std::shared_ptr<balancer::worker> worker;
 
@@ -35,6 +38,7 @@ public:
 
 private:
     friend class pool_call;
+    const std::uint64_t number_;           // of its pool_call; no two are the same
     std::unique_ptr<upstream_call> call_;  // null while it is being connected to, and after the end
     std::optional<buildkit::grpc_ending> ending_;
     bool by_worker_ = false;
@@ -73,7 +77,8 @@ public:
 private:
     struct state;
 
-    static boost::asio::awaitable<void> open(std::shared_ptr<state> s, asked_worker* w);
+    static boost::asio::awaitable<void> open(std::shared_ptr<state> s, std::shared_ptr<balancer::worker> worker,
+                                             std::uint64_t number);
     asked_worker* find_news();
     void look_after(time_point now);
     static void end(state& s, asked_worker& w, buildkit::grpc_ending how, bool by_worker);

@@ -19,11 +19,11 @@ public:
     {
     }
 
-    void start(const http2::header_list& headers, std::string_view message)
+    void start(const http2::header_list& headers, buffer_slice message)
     {
         self_ = shared_from_this();
         ref_ = link_->engine().submit_request(headers, *this, false);
-        link_->engine().send_data(ref_, buffer_slice::copy_of(buildkit::framed(message)));
+        link_->engine().send_data(ref_, std::move(message));
         link_->engine().end_stream(ref_);
     }
 
@@ -188,10 +188,10 @@ private:
 };
 
 upstream_call::upstream_call(boost::asio::any_io_executor executor, link_table::link_ptr on,
-                             const http2::header_list& headers, std::string_view message, std::function<void()> on_news)
+                             const http2::header_list& headers, buffer_slice message, std::function<void()> on_news)
     : stream_{std::make_shared<stream>(std::move(executor), std::move(on), std::move(on_news))}
 {
-    stream_->start(headers, message);
+    stream_->start(headers, std::move(message));
 }
 
 upstream_call::~upstream_call()

@@ -21,10 +21,10 @@ namespace buildkit_lb::proxy {
 /// and one window.
 class upstream_call {
 public:
-    /// Sends the request. `on_news` is called when message() or ended() may have changed, from inside the engine: do no
-    /// more there than to wake somebody.
+    /// Sends the request: a framed message, shared with other calls. `on_news` is called when message() or ended() may
+    /// have changed, from inside the engine: do no more there than to wake somebody.
     upstream_call(boost::asio::any_io_executor executor, link_table::link_ptr on, const http2::header_list& headers,
-                  std::string_view message, std::function<void()> on_news);
+                  buffer_slice message, std::function<void()> on_news);
     upstream_call(const upstream_call&) = delete;
     upstream_call& operator=(const upstream_call&) = delete;
     ~upstream_call();
