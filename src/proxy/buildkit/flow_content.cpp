@@ -46,7 +46,11 @@ asio::awaitable<void> flow_content(call_ptr c)
         co_await flow_any(c);
         co_return;
     }
-    auto where = c->connection().service().shared.digests.find(*digest);
+    auto& shared = c->connection().service().shared;
+    auto where = shared.digests.find(*digest);
+    if (where && !can_be_asked(*shared.pool.workers->snapshot(), *where)) {
+        where = nullptr;  // others may have the same content
+    }
     pool_failures failures;
     if (!where) {
         where = co_await find_content(c, *digest, failures);
@@ -56,7 +60,7 @@ asio::awaitable<void> flow_content(call_ptr c)
     } else if (failures.all.empty()) {
         co_await flow_any(c);  // which says why there is nobody to ask
     } else {
-        c->end(failures.for_all(c->connection().service().shared.pool.workers->name()));
+        c->end(failures.for_all(shared.pool.workers->name()));
     }
 }
 

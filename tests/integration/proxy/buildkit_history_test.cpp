@@ -282,6 +282,21 @@ TEST_CASE("content that nobody remembers is read from the first worker that has 
     CHECK(nowhere.status_message() == "content: not found");
 }
 
+TEST_CASE("content whose worker is down is read from another one that has it too")
+{
+    buildkit_stage stage{2};
+    for (std::size_t i = 0; i < 2; ++i) {
+        stage.workers[i].on_call = [](grpc_stream& c) { c.answer("the content"); };
+    }
+    stage.lb->buildkit().digests.learn(digest('b'), stage.lb->worker(0));
+    stage.lb->pool().set_health(*stage.lb->worker(0), balancer::worker_health::down, "refused");
+    wire::content::ReadContentRequest read;
+    read.set_digest(digest('b'));
+    const auto& call = ask(stage, content_read_path, read.SerializeAsString());
+    CHECK(call.messages == std::vector<std::string>{"the content"});
+    CHECK(stage.workers[0].calls().empty());
+}
+
 TEST_CASE("Status of a build that ended long ago goes to the worker whose history has it, and no other is kept waiting")
 {
     buildkit_stage stage{3};
