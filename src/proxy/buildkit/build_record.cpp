@@ -17,20 +17,28 @@ build_wait_state build_record::waiting() const
     return waiting_;
 }
 
-void build_record::running(bool now)
+void build_record::moves(motion_state how)
 {
     const std::lock_guard lock{mutex_};
-    running_ = now;
+    motion_ = how;
+    was_placed_ = was_placed_ || how == motion_state::running;
     last_moved_ = clock::now();
+}
+
+bool build_record::was_placed() const
+{
+    const std::lock_guard lock{mutex_};
+    return was_placed_;
 }
 
 std::optional<balancer::build_motion> build_record::motion() const
 {
     const std::lock_guard lock{mutex_};
-    if (!running_) {
+    if (motion_ == motion_state::none) {
         return std::nullopt;
     }
-    return balancer::build_motion{invocation, last_moved_, open_status_streams_ == 0 || status_.totals().open != 0};
+    const bool busy = motion_ == motion_state::being_sent || open_status_streams_ == 0 || status_.totals().open != 0;
+    return balancer::build_motion{invocation, last_moved_, busy};
 }
 
 void build_record::status_message(std::string_view message)
@@ -85,10 +93,13 @@ void build_registry::add(std::shared_ptr<build_record> build)
     builds_[build->ref] = std::move(build);
 }
 
-void build_registry::remove(const std::string& ref)
+void build_registry::remove(const build_record& build)
 {
     const std::lock_guard lock{mutex_};
-    builds_.erase(ref);
+    const auto found = builds_.find(build.ref);
+    if (found != builds_.end() && found->second.get() == &build) {
+        builds_.erase(found);
+    }
 }
 
 std::shared_ptr<build_record> build_registry::find(const std::string& ref) const

@@ -50,10 +50,14 @@ public:
     void waits(build_wait_state for_what);
     build_wait_state waiting() const;
 
-    /// Its Solve has been sent, or has ended. By the thread of Solve.
-    void running(bool now);
-    /// How it gets on; nullopt while it does not run. Any thread.
+    /// It has no worker (any more), or its worker is being connected to and given its sessions, or Solve has been sent.
+    enum class motion_state : std::uint8_t { none, being_sent, running };
+    /// By the thread of Solve.
+    void moves(motion_state how);
+    /// How it gets on; nullopt while it has no worker. What is being sent is busy. Any thread.
     std::optional<balancer::build_motion> motion() const;
+    /// It has been sent to its worker, which may have answered: what tells of its place may be read. Any thread.
+    bool was_placed() const;
 
     /// A StatusResponse of the worker's has passed. Any thread.
     void status_message(std::string_view message);
@@ -67,7 +71,8 @@ public:
 private:
     mutable std::mutex mutex_;
     build_wait_state waiting_;
-    bool running_ = false;
+    motion_state motion_ = motion_state::none;
+    bool was_placed_ = false;
     time_point last_moved_;
     buildkit::build_status status_;
     int open_status_streams_ = 0;
@@ -78,7 +83,8 @@ private:
 class build_registry {
 public:
     void add(std::shared_ptr<build_record> build);
-    void remove(const std::string& ref);
+    /// Another build with the same Ref stays.
+    void remove(const build_record& build);
     std::shared_ptr<build_record> find(const std::string& ref) const;
     std::size_t size() const;
 

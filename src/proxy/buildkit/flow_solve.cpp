@@ -147,13 +147,18 @@ asio::awaitable<void> flow_solve(call_ptr c)
         service.instruments.queue_waited(service.shared.pool.workers->name(), record.placed - arrived);
     }
 
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) {
+        // Its client left in the very moment in which the last wait was over. The call has ended and won't tell.
+        report(service, record, call::ending{grpc_code::cancelled, true, {}}, {});
+        co_return;
+    }
     // From here on the call tells of its end, even when the connection is lost or the process stops.
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     one_shot<call::ending> ended{c->connection().executor()};
     c->on_ended = [tell = ended.setter()](const call::ending& how) { tell(how); };
     c->fails_first = true;
     c->relay_to(to);
-    record.running(true);
+    record.moves(build_record::motion_state::running);
     service.shared.placement.placed(info->ref, build.chosen->worker());
     service.shared.traces.learn(c->headers(), build.chosen->worker());
 

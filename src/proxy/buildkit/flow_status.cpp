@@ -153,7 +153,8 @@ asio::awaitable<void> flow_status(call_ptr c)
     search.reset();
     using kind = placement::outcome::kind;
     const bool known = where->what == kind::placed || where->what == kind::finished;
-    if (const auto record = known ? builds.find(*ref) : nullptr) {
+    // A worker's history may know an older build of that Ref than the one that waits to be placed.
+    if (const auto record = known ? builds.find(*ref) : nullptr; record && record->was_placed()) {
         record->status_opened();
         c->on_answer_message = [record](std::string_view m) { record->status_message(m); };
         c->on_ended = [record](const call::ending&) { record->status_closed(); };

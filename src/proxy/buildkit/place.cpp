@@ -62,7 +62,7 @@ struct queue_place {
 
 /// Asks the pool for a worker, and waits in its queue.
 asio::awaitable<std::optional<balancer::pick>> admitted(running_build& build, balancer::pick_context context,
-                                                        bool ahead, failure& why)
+                                                        bool ahead, time_point since, failure& why)
 {
     auto& workers = *build.pool.pool.workers;
     const build_record& record = *build.record;
@@ -73,7 +73,7 @@ asio::awaitable<std::optional<balancer::pick>> admitted(running_build& build, ba
     request.key = !record.key.empty() ? record.key : build.client.peer();
     request.invocation = record.invocation;
     request.ahead = ahead || record.internal;
-    request.now = clock::now();
+    request.now = since;
     request.then = served.setter();
     balancer::admission outcome = workers.admit(std::move(request));
     if (outcome.waiting) {
@@ -108,13 +108,16 @@ running_build::running_build(buildkit_connection& c, std::shared_ptr<build_recor
 running_build::~running_build()
 {
     end();
-    pool.builds.remove(record->ref);
+    pool.builds.remove(*record);
     client.internal_builds -= record->internal ? 1 : 0;
 }
 
 void running_build::end()
 {
-    record->running(false);
+    if (std::exchange(ended_, true)) {
+        return;  // another build may have its Ref by now
+    }
+    record->moves(build_record::motion_state::none);
     pool.placement.ended(record->ref);
     chosen.reset();
 }
@@ -131,6 +134,8 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
         parent = co_await parent_of(build);
         record.waits({});
     }
+    // A build that has to wait again because its worker failed has waited before: queue.timeout is for all of it.
+    const auto since = clock::now();
     for (bool again = false;; again = true) {
         if (parent) {
             build.chosen = pool.take(parent, context, "linked");
@@ -138,11 +143,12 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
             parent = nullptr;
         }
         if (!build.chosen) {
-            build.chosen = co_await admitted(build, context, again, why);
+            build.chosen = co_await admitted(build, context, again, since, why);
         }
         if (!build.chosen) {
             co_return nullptr;
         }
+        record.moves(build_record::motion_state::being_sent);
         const auto where = build.chosen->worker();
         service.instruments.picked(pool.name(), build.chosen->policy, build.chosen->reason);
         result<link_table::link_ptr> found = co_await build.client.links().get(where);
@@ -157,6 +163,7 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
             }
         }
         context.excluded.push_back(where);
+        record.moves(build_record::motion_state::none);
         build.chosen.reset();
         record.linked_to_parent = false;
     }

@@ -22,13 +22,16 @@ struct running_build {
     running_build& operator=(const running_build&) = delete;
     ~running_build();
 
-    /// The worker has answered, or nobody wants an answer any more. Once is enough.
+    /// The worker has answered, or nobody wants an answer any more. Only the first time counts.
     void end();
 
     buildkit_connection& client;
     buildkit_pool& pool;
     std::shared_ptr<build_record> record;
     std::optional<balancer::pick> chosen;
+
+private:
+    bool ended_ = false;
 };
 
 /// Finds the build a worker that has room, waiting for one if need be; connects to it and gives it the build's

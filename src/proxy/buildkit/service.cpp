@@ -9,6 +9,8 @@ void buildkit_pool::sweep(time_point now)
     placement.expire(now);
     sessions.expire(now);
     auto& workers = *pool.workers;
+    // A build that queues after its worker failed may find that one free again already: no event would tell it.
+    workers.serve_queue();
     workers.expire_queue(now);
     for (const auto& invocation : stalls.find(workers.waiting_invocations(), builds.motions(), now)) {
         if (workers.admit_over_cap(invocation)) {

@@ -233,6 +233,73 @@ TEST_CASE("builds of one invocation that wait for one another are let over the c
     worker.call(solve_path, 2)->answer("");
 }
 
+TEST_CASE("no second build is let over the cap while the first is still on its way to its worker")
+{
+    auto settings = capped();
+    settings.stall_patience = {50ms, 10ms};
+    buildkit_stage stage{1, settings};
+    auto& worker = stage.workers[0];
+    auto& client = stage.client();
+    client.solve({"t1", {}, {}, false, false, bake});
+    client.status("t1");
+    REQUIRE(stage.until([&] { return worker.call(status_path) != nullptr && worker.call(status_path)->ended; }));
+    worker.call(status_path)->send(open_step(true));
+    // Its session has not come yet: it is waited for once there is a worker.
+    const std::string late = session_id(7);
+    client.solve({"t2", late, {}, false, false, bake});
+    client.solve({"t3", {}, {}, false, false, bake});
+    REQUIRE(stage.until([&] { return stage.lb->pool().queue_length() == 2; }));
+    REQUIRE(stage.until([&] { return stage.lb->leases() == 2; }));
+    CHECK(stage.peers.never([&] { return stage.lb->leases() > 2; }));
+    client.session(late);
+    REQUIRE(stage.until([&] { return worker.call(solve_path, 1) != nullptr; }));
+    worker.call(solve_path, 0)->answer("");
+    worker.call(solve_path, 1)->answer("");
+    REQUIRE(stage.until([&] { return worker.call(solve_path, 2) != nullptr; }));
+    worker.call(solve_path, 2)->answer("");
+}
+
+TEST_CASE("a build that comes to the queue after its worker failed is given that worker if it is free again by then")
+{
+    buildkit_stage stage{2, capped()};
+    auto& pool = stage.lb->pool();
+    pool.observe_connect_failures([](const auto&, const auto&) {});
+    balancer::admission_request request;
+    request.context.excluded.push_back(stage.lb->worker(0));
+    request.now = clock::now();
+    std::atomic<bool> served = false;
+    request.then = [&](const balancer::admission& given) { served = given.chosen.has_value(); };
+    const auto other = pool.pick_worker(request.context);
+    REQUIRE(other);
+    const auto outcome = pool.admit(std::move(request));
+    REQUIRE(outcome.waiting);
+    CHECK(stage.until([&] { return served.load(); }));
+    pool.leave(*outcome.waiting);
+}
+
+TEST_CASE("a build that ends leaves the next one with its Ref alone")
+{
+    buildkit_stage stage{1};
+    auto& worker = stage.workers[0];
+    auto& builds = stage.lb->buildkit().builds;
+    auto& client = stage.client();
+    auto& first = client.solve({"again", {}});
+    auto& status = client.status("again");
+    REQUIRE(stage.until([&] { return worker.call(status_path) != nullptr && worker.call(status_path)->ended; }));
+    const std::weak_ptr old = builds.find("again");
+    worker.call(solve_path)->answer("");
+    REQUIRE(stage.until([&] { return first.closed; }));
+    // The first is kept for what its Status may still tell.
+    auto& second = client.solve({"again", {}});
+    REQUIRE(stage.until([&] { return worker.call(solve_path, 1) != nullptr; }));
+    worker.call(status_path)->finish();
+    REQUIRE(stage.until([&] { return status.closed && old.expired(); }));
+    CHECK(builds.find("again") != nullptr);
+    CHECK(stage.lb->buildkit().placement.count().active == 1);
+    worker.call(solve_path, 1)->answer("");
+    CHECK(stage.until([&] { return second.closed && stage.nothing_left(); }));
+}
+
 TEST_CASE("internal builds never wait, and a client may run only so many of them")
 {
     auto settings = capped();

@@ -279,8 +279,12 @@ TEST_CASE("builds are found by their Ref until they are removed")
     CHECK(registry.find("ref") == added);
     CHECK(registry.find("other") == nullptr);
     CHECK(registry.size() == 1);
-    registry.remove("ref");
-    registry.remove("ref");
+    build_record another;
+    another.ref = "ref";
+    registry.remove(another);
+    CHECK(registry.find("ref") == added);
+    registry.remove(*added);
+    registry.remove(*added);
     CHECK(registry.find("ref") == nullptr);
     CHECK(registry.size() == 0);
 }
@@ -313,7 +317,15 @@ TEST_CASE("a build moves with its Status, is busy while a step is open, and is l
     registry.add(build);
     CHECK(registry.motions().empty());
 
-    build->running(true);
+    build->status_opened();
+    build->moves(build_record::motion_state::being_sent);
+    REQUIRE(registry.motions().size() == 1);
+    CHECK(registry.motions()[0].busy);
+    CHECK_FALSE(build->was_placed());
+    build->status_closed();
+
+    build->moves(build_record::motion_state::running);
+    CHECK(build->was_placed());
     REQUIRE(registry.motions().size() == 1);
     CHECK(registry.motions()[0].invocation == "bake");
     CHECK(registry.motions()[0].busy);  // nobody reads its Status: who knows
@@ -331,7 +343,7 @@ TEST_CASE("a build moves with its Status, is busy while a step is open, and is l
     build->status_message(started.SerializeAsString());
     CHECK_FALSE(registry.motions()[0].busy);
 
-    build->running(false);
+    build->moves(build_record::motion_state::none);
     CHECK(registry.motions().empty());
 }
 
