@@ -226,6 +226,7 @@ TEST_CASE("builds of one invocation that wait for one another are let over the c
     REQUIRE(stage.until([&] { return worker.call(solve_path, 1) != nullptr; }));
     CHECK(stage.lb->pool().queue_length() == 1);
     REQUIRE(stage.until([&] { return worker.call(status_path, 1) != nullptr; }));
+    REQUIRE(stage.until([&] { return !second.messages.empty(); }));
     CHECK(shown(second).back() == "[buildkit-lb] w1 (over its cap, because other targets wait for this one) done");
     worker.call(solve_path, 0)->answer("");
     worker.call(solve_path, 1)->answer("");
