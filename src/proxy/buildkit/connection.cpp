@@ -54,8 +54,13 @@ asio::awaitable<void> run_flow(flow f, call_ptr c)
 {
     try {
         co_await f(c);
+    } catch (const boost::system::system_error&) {
+        c->set_flow(nullptr);  // cancelled
+        throw;
     } catch (...) {
         c->set_flow(nullptr);
+        // A bug, which the task group logs: the client must not wait for an answer that nobody gives.
+        c->fail(grpc_code::internal, "buildkit-lb: the call could not be handled");
         throw;
     }
     c->set_flow(nullptr);
