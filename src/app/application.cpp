@@ -39,6 +39,11 @@ std::string_view name_of(config::policy policy)
     return "cache-affinity";
 }
 
+balancer::affinity_settings affinity_of(const config::affinity& from)
+{
+    return {from.load_factor, from.spill_after, from.memory, from.warmth_ttl};
+}
+
 balancer::queue_settings queue_settings_of(const config::queue& from)
 {
     return {from.max_length, from.timeout, from.when_empty == config::when_empty::wait};
@@ -71,13 +76,15 @@ http2::options http2_options_of(const config::limits& from)
 struct application::pool {
     pool(const config::pool& from, const config::limits& limits, asio::any_io_executor control,
          metrics::instruments& instruments)
-        : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from, limits),
-                                                    balancer::make_policy(name_of(from.policy)),
-                                                    queue_settings_of(from.queue)),
+        : upstream{std::make_shared<balancer::pool>(
+                       from.name, workers_of(from, limits),
+                       balancer::make_policy(name_of(from.policy), affinity_of(from.affinity)),
+                       queue_settings_of(from.queue)),
                    from.connect_timeout},
           buildkit{upstream, placement_limits_of(limits)},
           prober{control, upstream.workers, from.health_check, instruments}
     {
+        buildkit.key_sources = from.affinity.keys;
         instruments.add_pool(from.name);
         for (const auto& w : from.workers) {
             instruments.add_worker(from.name, w.name);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "balancer/lease.hpp"
+#include "core/types.hpp"
 
 namespace buildkit_lb::balancer {
 
@@ -18,6 +20,9 @@ struct pick_context {
     bool over_cap = false;
     /// How the build is counted. Internal builds may go to a worker that is at its cap.
     build_kind kind = build_kind::ordinary;
+    /// What the build shares with others of its project; empty: nothing.
+    std::string key;
+    time_point now;
 };
 
 /// The reason of a pick for a build that others wait for (see stall_rule.hpp).

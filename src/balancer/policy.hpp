@@ -1,14 +1,25 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
+#include "balancer/pick.hpp"
 #include "balancer/worker.hpp"
 
 namespace buildkit_lb::balancer {
+
+/// What `pools[].affinity` says of how keys are kept on their workers.
+struct affinity_settings {
+    double load_factor = 1.25;
+    std::uint32_t spill_after = 4;  ///< builds of a worker that are never too many
+    std::size_t memory = 100'000;   ///< keys whose warm workers are known
+    duration warmth_ttl = std::chrono::hours{24 * 7};
+};
 
 /// What a policy chose, and why in one word (a metric label).
 struct choice {
@@ -26,7 +37,16 @@ public:
 
     /// `candidates` is not empty, holds eligible workers only, and keeps the order of the configuration; a worker that
     /// was tried for the same build and failed is no longer in it.
-    virtual choice choose(std::span<const std::shared_ptr<worker>> candidates) = 0;
+    virtual choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) = 0;
+
+    /// A build of `key` has gone well on `worker`; `cached_share` of its steps came from the cache.
+    virtual void built(std::string_view /*key*/, std::string_view /*worker*/, double /*cached_share*/,
+                       time_point /*now*/)
+    {
+    }
+
+    /// Keys that are remembered.
+    virtual std::size_t remembered() const { return 0; }
 };
 
 }  // namespace buildkit_lb::balancer

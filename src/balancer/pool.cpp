@@ -62,7 +62,7 @@ std::optional<pick> pool::choose(const pick_context& context)
     }
     const choice chosen = context.kind == build_kind::internal
                               ? choice{internal_rotation_++ % eligible.size(), "internal"}
-                              : policy_->choose(eligible);
+                              : policy_->choose(eligible, context);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
     return pick{lease{eligible[chosen.index], context.kind, told(context.kind)}, policy_name_, chosen.reason};
@@ -105,6 +105,18 @@ void pool::set_health(const worker& w, worker_health health, std::string last_er
 void pool::set_facts(const worker& w, std::shared_ptr<const worker_facts> facts)
 {
     update(w, [&](worker_view& view) { view.facts = std::move(facts); });
+}
+
+void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
+{
+    const std::lock_guard lock{mutex_};
+    policy_->built(key, worker, cached_share, now);
+}
+
+std::size_t pool::remembered_keys() const
+{
+    const std::lock_guard lock{mutex_};
+    return policy_->remembered();
 }
 
 void pool::report_connect_failure(const worker& w, const failure& why)

@@ -81,6 +81,12 @@ public:
     /// Sets what a probe learned of `w`.
     void set_facts(const worker& w, std::shared_ptr<const worker_facts> facts);
 
+    /// A build of `key` has gone well on `worker`: its policy may remember that.
+    void build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now);
+
+    /// Keys whose warm workers are remembered.
+    std::size_t remembered_keys() const;
+
     /// A connection to `w` could not be made: it is down at once, and probes decide when it comes back. Does nothing
     /// to health when probes are off (they could never bring it back).
     void report_connect_failure(const worker& w, const failure& why);

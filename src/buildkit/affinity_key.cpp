@@ -64,6 +64,35 @@ std::string from_attribute(const solve_info& build, const std::string& source)
     return std::string{value};
 }
 
+bool is_refinement(std::string_view source)
+{
+    return source == "vcs:localdir:context" || source == "target" || source == "platform";
+}
+
+std::string host_of(std::string_view authority)
+{
+    const auto colon = authority.rfind(':');
+    const bool port = colon != std::string_view::npos &&
+                      authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
+                      (authority.find(':') == colon || authority.starts_with('['));
+    std::string host = lower(port ? authority.substr(0, colon) : authority);
+    return host == "localhost" ? std::string{} : host;
+}
+
+std::string value_of(const std::string& source, const solve_info& build, const key_surroundings& around)
+{
+    if (source == "shared-key") {
+        return std::string{around.shared_key.substr(0, around.shared_key.rfind(':'))};
+    }
+    if (source == "source-ip") {
+        return std::string{around.source_ip};
+    }
+    if (source == "authority") {
+        return host_of(around.authority);
+    }
+    return from_attribute(build, source);
+}
+
 }  // namespace
 
 std::string normalized_url(std::string_view url)
@@ -86,18 +115,26 @@ std::string normalized_url(std::string_view url)
     return {};
 }
 
-affinity_key find_affinity_key(const solve_info& build, std::string_view shared_key,
+affinity_key find_affinity_key(const solve_info& build, const key_surroundings& around,
                                const std::vector<std::string>& sources)
 {
+    affinity_key key;
+    std::string finer;
     for (const auto& source : sources) {
-        std::string value = source == "shared-key" ? std::string{shared_key.substr(0, shared_key.rfind(':'))}
-                                                   : from_attribute(build, source);
-        if (!value.empty()) {
-            value.resize(std::min(value.size(), max_key));
-            return {std::move(value), source};
+        if (is_refinement(source)) {
+            if (const auto value = build.attr(source); !value.empty()) {
+                finer += " " + source + "=" + std::string{value};
+            }
+        } else if (key.value.empty()) {
+            key.value = value_of(source, build, around);
+            key.source = key.value.empty() ? std::string{} : source;
         }
     }
-    return {};
+    if (!key.value.empty()) {
+        key.value.resize(std::min(key.value.size(), max_key));
+        key.value += finer.substr(0, max_key);
+    }
+    return key;
 }
 
 const std::vector<std::string>& default_key_sources()

@@ -14,13 +14,22 @@ struct affinity_key {
     std::string source;  ///< which of the sources gave it, for example `vcs:source`
 };
 
-/// The first of `sources` that the build has. Sources are names of frontend attributes (`build-arg:…`, `vcs:source`,
-/// `label:…`, `target`, …), `context` for a context that is a URL, and `shared-key`, the session's.
+/// What else than the build itself may give a key.
+struct key_surroundings {
+    std::string_view shared_key;  ///< of the session
+    std::string_view source_ip;   ///< the client's address, without port
+    std::string_view authority;   ///< what the client dialled, maybe with a port
+};
+
+/// The key of a build: the first of `sources` that it has. Sources are names of frontend attributes (`build-arg:…`,
+/// `vcs:source`, `label:…`), `context` for a context that is a URL, `shared-key`, `source-ip` and `authority`.
+/// `vcs:localdir:context`, `target` and `platform` give no key of their own: they make one finer, wherever they stand.
 ///
 /// URLs of one repository give one key however they are written: no scheme, user, default port, query, fragment or
 /// `.git`, the host in lower case; `git@host:team/app.git` is `host/team/app`. Of a shared key, which the client makes
-/// as `<directory>:<node id>`, the node id goes: it is random on each machine. Pure; any thread.
-affinity_key find_affinity_key(const solve_info& build, std::string_view shared_key,
+/// as `<directory>:<node id>`, the node id goes: it is random on each machine. An authority loses its port; `localhost`
+/// counts as none. Pure; any thread.
+affinity_key find_affinity_key(const solve_info& build, const key_surroundings& around,
                                const std::vector<std::string>& sources);
 
 /// `affinity.keys` of the configuration unless it says otherwise.

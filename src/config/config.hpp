@@ -82,7 +82,8 @@ struct affinity {
     std::vector<std::string> keys = {"build-arg:BUILDKIT_LB_KEY", "vcs:source", "context", "shared-key"};
     double load_factor = 1.25;
     std::uint32_t spill_after = 4;
-    std::uint32_t memory = 100000;  ///< keys remembered
+    std::uint32_t memory = 100000;   ///< keys remembered
+    milliseconds warmth_ttl = 168h;  ///< a build keeps its worker warm for so long
 };
 
 struct queue {

@@ -6,19 +6,14 @@
 namespace buildkit_lb::config {
 namespace {
 
-using enum if_absent;
-
 // Remove a line when its feature is there, or add the values that work now. A section that is listed is refused whole.
 constexpr std::array table{
     missing_feature{"listeners[].proxy_protocol", "off"},
     missing_feature{"listeners[].tls", ""},
-    // The default is `cache-affinity`.
-    missing_feature{"pools[].policy", "round-robin|least-active-builds", must_be_written},
     missing_feature{"pools[].discovery", ""},
     missing_feature{"pools[].health_check.type", "buildkit|tcp|off"},
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},
-    missing_feature{"pools[].affinity", ""},
     // The defaults of failover, platform_routing and default_platform begin to matter when their feature is
     // there; until then a file that leaves them out gets none of it, as one that turns them off.
     missing_feature{"pools[].failover.attempts", "0"},

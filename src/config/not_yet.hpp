@@ -8,17 +8,10 @@
 /// arrives.
 namespace buildkit_lb::config {
 
-/// What a file means that leaves the key out.
-enum class if_absent : std::uint8_t {
-    fine,             ///< the feature is off
-    must_be_written,  ///< the key's default is not there yet, and nothing else should be taken for it
-};
-
 /// One key of which not every value, or no value at all, is supported.
 struct missing_feature {
     std::string_view key;        ///< the path without indices: `pools[].workers[].max_builds`
     std::string_view supported;  ///< the values that are accepted, separated by '|'; empty: none
-    if_absent absent = if_absent::fine;
 
     /// `text` is a value as its reader writes it (`0s`, never `0ms`).
     bool accepts(std::string_view text) const;

@@ -98,6 +98,16 @@ void check_admin(const root& r, reading& in)
     }
 }
 
+void check_affinity(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        const auto& keys = r.pools[i].affinity.keys;
+        if (std::find(keys.begin(), keys.end(), "tls-client") != keys.end()) {
+            in.report(indexed("pools", i) + ".affinity.keys", "'tls-client' is not supported yet: leave it out");
+        }
+    }
+}
+
 void check_queues(const root& r, reading& in)
 {
     for (std::size_t i = 0; i < r.pools.size(); ++i) {
@@ -121,6 +131,7 @@ void check_rules(const root& r, reading& in)
     check_pools_exist(r, in);
     check_addresses(r, in);
     check_admin(r, in);
+    check_affinity(r, in);
     check_queues(r, in);
 }
 

@@ -93,6 +93,7 @@ void read_affinity(section& in, affinity& out)
     in.optional("load_factor", out.load_factor, decimal_number{1, 100});
     in.optional("spill_after", out.spill_after, whole_number{1, 10'000});
     in.optional("memory", out.memory, whole_number{0, 10'000'000});
+    in.optional("warmth_ttl", out.warmth_ttl, time_span{1s, 8760h});
 }
 
 void read_queue(section& in, queue& out)

@@ -144,10 +144,6 @@ const section::entry* section::take(std::string_view key, bool required, std::st
     }
     if (required) {
         missing_.emplace_back(key, "is missing; allowed: " + std::string{allowed});
-    } else if (const auto* missing = find_missing_feature(pattern_of(key));
-               missing && missing->absent == if_absent::must_be_written) {
-        missing_.emplace_back(key,
-                              "is missing: its default is not supported yet, so write " + supported_values(*missing));
     }
     return nullptr;
 }

@@ -43,7 +43,12 @@ public:
                                      "Builds with Internal: true on the worker: the clients' own, never queued.");
         auto caps = gauge_family("buildkit_lb_worker_max_builds", "The worker's cap of builds; 0 when it has none.");
         auto waiting = gauge_family("buildkit_lb_queue_length", "Builds that wait for a worker.");
+        auto keys = gauge_family("buildkit_lb_remembered_keys", "Affinity keys whose warm workers are known.");
         for (const auto& pool : pools_) {
+            ClientMetric known;
+            known.label = {{"pool", pool->name()}};
+            known.gauge.value = static_cast<double>(pool->remembered_keys());
+            keys.metric.push_back(std::move(known));
             ClientMetric length;
             length.label = {{"pool", pool->name()}};
             length.gauge.value = static_cast<double>(pool->queue_length());
@@ -65,7 +70,7 @@ public:
             }
         }
         std::vector<MetricFamily> out;
-        for (auto* family : {&up, &draining, &active, &internal, &caps, &waiting}) {
+        for (auto* family : {&up, &draining, &active, &internal, &caps, &waiting, &keys}) {
             if (!family->metric.empty()) {
                 out.push_back(std::move(*family));
             }

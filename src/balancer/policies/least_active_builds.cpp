@@ -4,7 +4,7 @@
 
 namespace buildkit_lb::balancer {
 
-choice least_active_builds::choose(std::span<const std::shared_ptr<worker>> candidates)
+choice least_active_builds::choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context&)
 {
     // Starting one further at each pick is what rotates ties.
     const std::size_t start = rotation_++ % candidates.size();

@@ -12,7 +12,7 @@ public:
     static constexpr std::string_view policy_name = "least-active-builds";
 
     std::string_view name() const override { return policy_name; }
-    choice choose(std::span<const std::shared_ptr<worker>> candidates) override;
+    choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
 
 private:
     std::size_t rotation_ = 0;

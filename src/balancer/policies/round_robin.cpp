@@ -2,7 +2,7 @@
 
 namespace buildkit_lb::balancer {
 
-choice round_robin::choose(std::span<const std::shared_ptr<worker>> candidates)
+choice round_robin::choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context&)
 {
     std::int64_t total = 0;
     std::int64_t* best = nullptr;

@@ -15,7 +15,7 @@ public:
     static constexpr std::string_view policy_name = "round-robin";
 
     std::string_view name() const override { return policy_name; }
-    choice choose(std::span<const std::shared_ptr<worker>> candidates) override;
+    choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
 
 private:
     // By name, so that a worker keeps its place when the configuration is loaded again.

@@ -41,6 +41,10 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     if (!r.internal && !r.worker.empty()) {
         service.instruments.build_ended(pool, r.worker, result_of(how), took);
         service.instruments.steps_completed(pool, r.worker, totals.cached, totals.executed);
+        if (how.code == grpc_code::ok && totals.completed != 0) {
+            service.shared.pool.workers->build_succeeded(
+                r.key, r.worker, static_cast<double>(totals.cached) / totals.completed, clock::now());
+        }
     }
     std::vector<log::field> line{{"ref", r.ref},
                                  {"pool", pool},
@@ -75,8 +79,9 @@ std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info
     record->sessions = info.sessions.size();
     const auto trace = buildkit::trace_id_of(c.headers().get(buildkit::trace_parent_header));
     record->invocation = trace.empty() ? "connection-" + std::to_string(connection.number()) : std::string{trace};
-    auto key = buildkit::find_affinity_key(info, connection.service().shared.sessions.shared_key_of(info.sessions),
-                                           buildkit::default_key_sources());
+    const std::string shared_key = connection.service().shared.sessions.shared_key_of(info.sessions);
+    auto key = buildkit::find_affinity_key(info, {shared_key, connection.peer(), c.headers().get(":authority")},
+                                           connection.service().shared.key_sources);
     record->key = std::move(key.value);
     record->key_source = std::move(key.source);
     return record;

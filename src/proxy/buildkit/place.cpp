@@ -129,6 +129,8 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
     auto& record = *build.record;
     balancer::pick_context context;
     context.kind = record.internal ? build_kind::internal : build_kind::ordinary;
+    context.key = record.key;
+    context.now = clock::now();
     std::shared_ptr<balancer::worker> parent;
     if (record.linked) {
         parent = co_await parent_of(build);

@@ -3,9 +3,11 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "balancer/placement.hpp"
 #include "balancer/stall_rule.hpp"
+#include "buildkit/affinity_key.hpp"
 #include "http2/options.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/buildkit/build_record.hpp"
@@ -30,6 +32,8 @@ struct buildkit_pool {
     }
 
     upstream_pool& pool;
+    std::vector<std::string> key_sources =
+        buildkit::default_key_sources();  ///< `affinity.keys`; set before any traffic
     balancer::placement placement;
     session_directory sessions;
     build_registry builds;

@@ -10,7 +10,7 @@ affinity_key key_of(attr_map attrs, std::string_view shared_key = {})
 {
     solve_info build;
     build.attrs = std::move(attrs);
-    return find_affinity_key(build, shared_key, default_key_sources());
+    return find_affinity_key(build, {shared_key, {}, {}}, default_key_sources());
 }
 
 }  // namespace
@@ -48,4 +48,23 @@ TEST_CASE("a long key is cut, and an empty shared key is none")
 {
     CHECK(key_of({{"build-arg:BUILDKIT_LB_KEY", std::string(4000, 'x')}}).value.size() == 512);
     CHECK(key_of({}, ":node").value.empty());
+}
+
+TEST_CASE("who the client is can be the key, and what is built makes it finer")
+{
+    solve_info build;
+    build.attrs = {{"vcs:source", "https://e.test/a.git"}, {"target", "test"}, {"vcs:localdir:context", "sub"}};
+    const key_surroundings around{"app:node", "10.0.0.7", "Team-A.builds.example:1234"};
+    const auto key = [&](const std::vector<std::string>& sources) {
+        return find_affinity_key(build, around, sources).value;
+    };
+    CHECK(key({"authority", "vcs:source"}) == "team-a.builds.example");
+    CHECK(key({"source-ip"}) == "10.0.0.7");
+    CHECK(key({"vcs:source", "target", "vcs:localdir:context"}) == "e.test/a target=test vcs:localdir:context=sub");
+    CHECK(key({"target", "platform"}).empty());
+    for (const char* none : {"", "localhost", "localhost:1234"}) {
+        INFO(none);
+        CHECK(find_affinity_key(build, {{}, {}, none}, {"authority"}).value.empty());
+    }
+    CHECK(find_affinity_key(build, {{}, {}, "[2001:db8::1]:1234"}, {"authority"}).value == "[2001:db8::1]");
 }

@@ -85,13 +85,11 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
          "leave it out"},
         // pools
         {7, "  - name: Default\n  - name: default",
-         "f:7: pools[0].policy: is missing: its default is not supported yet, so write round-robin or "
-         "least-active-builds\nf:7: pools[0].workers: is missing; allowed: a list of maps"},
+         "f:7: pools[0].workers: is missing; allowed: a list of maps"},
         {7, "  - default\n  - name: default", "f:7: pools[0]: found the value 'default'; allowed: a map"},
         {8, "    policy: round_robin",
          "f:8: pools[0].policy: 'round_robin' is not one of the words known here (did you mean 'round-robin'?); "
-         "allowed: round-robin, least-active-builds or cache-affinity (this version: only round-robin or "
-         "least-active-builds)"},
+         "allowed: round-robin, least-active-builds or cache-affinity"},
         {8, "    policy: round-robin\n    health_check: off",
          "f:9: pools[0].health_check: found the value 'off'; allowed: a map"},
         {8, "    policy: round-robin\n    health_check: {interval: 5 s}",

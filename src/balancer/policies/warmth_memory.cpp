@@ -1,0 +1,55 @@
+#include "balancer/policies/warmth_memory.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace buildkit_lb::balancer {
+
+void warmth_memory::built(std::string_view key, std::string_view worker, double cached_share, time_point now)
+{
+    if (capacity_ == 0) {
+        return;
+    }
+    auto found = keys_.find(key);
+    if (found == keys_.end()) {
+        by_age_.emplace_back(key);
+        found = keys_.emplace(std::string{key}, entry{{}, std::prev(by_age_.end())}).first;
+    } else {
+        by_age_.splice(by_age_.end(), by_age_, found->second.age);
+        drop_cold(found->second, now);
+    }
+    auto& workers = found->second.workers;
+    auto at = std::find_if(workers.begin(), workers.end(), [&](const warmth& w) { return w.worker == worker; });
+    if (at == workers.end()) {
+        workers.push_back({std::string{worker}, now, cached_share});
+    } else {
+        at->built = now;
+        at->cached_share = cached_share;
+    }
+    // The first stays the first; behind it the latest come first.
+    std::sort(std::next(workers.begin()), workers.end(),
+              [](const auto& a, const auto& b) { return a.built > b.built; });
+    workers.resize(std::min(workers.size(), max_workers));
+    if (keys_.size() > capacity_) {
+        keys_.erase(keys_.find(by_age_.front()));
+        by_age_.pop_front();
+    }
+}
+
+const std::vector<warmth_memory::warmth>& warmth_memory::find(std::string_view key, time_point now)
+{
+    static const std::vector<warmth> none;
+    const auto found = keys_.find(key);
+    if (found == keys_.end()) {
+        return none;
+    }
+    drop_cold(found->second, now);
+    return found->second.workers;
+}
+
+void warmth_memory::drop_cold(entry& of, time_point now) const
+{
+    std::erase_if(of.workers, [&](const warmth& w) { return now - w.built >= ttl_; });
+}
+
+}  // namespace buildkit_lb::balancer

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace buildkit_lb::balancer {
+
+/// Which workers are warm for a key: those that have built it, with the share of steps they had in their cache. Bounded
+/// by the number of keys: the one that was built longest ago is forgotten first. Pure; guarded by the pool's lock.
+class warmth_memory {
+public:
+    /// A worker that has built a key.
+    struct warmth {
+        std::string worker;
+        time_point built;         ///< the end of its latest build
+        double cached_share = 0;  ///< of the steps of its latest build: 0 to 1
+    };
+
+    /// More workers than this are not kept for one key.
+    static constexpr std::size_t max_workers = 8;
+
+    /// `capacity`: keys. `ttl`: how long a build keeps a worker warm.
+    warmth_memory(std::size_t capacity, duration ttl) : capacity_{capacity}, ttl_{ttl} {}
+
+    /// A build of `key` has ended on `worker`.
+    void built(std::string_view key, std::string_view worker, double cached_share, time_point now);
+
+    /// The workers that are warm for `key`, warmest first: the one that was first of all, then by the time of their
+    /// latest builds. Whoever was first stays it for as long as it is warm: a key that had to go elsewhere comes back.
+    /// Good until the next call.
+    const std::vector<warmth>& find(std::string_view key, time_point now);
+
+    std::size_t size() const { return keys_.size(); }
+
+private:
+    struct entry {
+        std::vector<warmth> workers;
+        std::list<std::string>::iterator age;
+    };
+    struct text_hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+
+    void drop_cold(entry& of, time_point now) const;
+
+    const std::size_t capacity_;
+    const duration ttl_;
+    std::unordered_map<std::string, entry, text_hash, std::equal_to<>> keys_;
+    std::list<std::string> by_age_;  // oldest first
+};
+
+}  // namespace buildkit_lb::balancer
