@@ -65,7 +65,7 @@ std::optional<pick> pool::choose(const pick_context& context)
                               : policy_->choose(eligible, context);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
-    return pick{lease{eligible[chosen.index], context.kind, told(context.kind)}, policy_name_, chosen.reason};
+    return pick{lease{eligible[chosen.index], context.kind, weak_from_this()}, policy_name_, chosen.reason};
 }
 
 std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
@@ -76,16 +76,11 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
         if (view.worker == w) {
             const obstacle found = find_obstacle(view, context);
             if (found == obstacle::none || found == obstacle::full) {
-                return pick{lease{w, context.kind, told(context.kind)}, policy_name_, reason};
+                return pick{lease{w, context.kind, weak_from_this()}, policy_name_, reason};
             }
         }
     }
     return std::nullopt;
-}
-
-std::weak_ptr<pool> pool::told(build_kind kind)
-{
-    return kind == build_kind::ordinary ? weak_from_this() : std::weak_ptr<pool>{};
 }
 
 std::string pool::explain_no_pick(const pick_context& context) const

@@ -100,7 +100,6 @@ private:
 
     void update(const worker& w, const std::function<void(worker_view&)>& change);
     std::optional<pick> choose(const pick_context& context);
-    std::weak_ptr<pool> told(build_kind kind);
     bool anyone_free() const;
     admission admit_locked(admission_request request);
     void serve_waiting(news& out);

@@ -4,6 +4,7 @@
 #include <map>
 #include <unordered_set>
 
+#include "buildkit/platform.hpp"
 #include "buildkit/version_order.hpp"
 #include "buildkit/wire/control.pb.h"
 #include "buildkit/wire_reader.hpp"
@@ -46,7 +47,7 @@ std::string native_platform(std::string_view worker_record)
     if (bytes.empty() || !platform.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
         return {};
     }
-    return platform.os() + "/" + platform.architecture() + "/" + platform.variant();
+    return platform_name(platform);
 }
 
 int weight(grpc_code code)

@@ -66,17 +66,4 @@ result<std::vector<std::string>> exported_traces(std::string_view message)
     return found;
 }
 
-std::string_view trace_of(std::string_view traceparent)
-{
-    constexpr std::size_t at = 3;  // after the version
-    constexpr std::size_t size = 2 * id_size;
-    if (traceparent.size() < at + size || traceparent[at - 1] != '-') {
-        return {};
-    }
-    const std::string_view id = traceparent.substr(at, size);
-    const bool good = id.find_first_not_of("0123456789abcdef") == std::string_view::npos &&
-                      id.find_first_not_of('0') != std::string_view::npos;
-    return good ? id : std::string_view{};
-}
-
 }  // namespace buildkit_lb::buildkit

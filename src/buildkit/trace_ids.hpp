@@ -15,7 +15,4 @@ inline constexpr std::size_t max_traces = 64;
 /// most max_traces. Malformed bytes are errc::protocol.
 result<std::vector<std::string>> exported_traces(std::string_view message);
 
-/// The trace id in a `traceparent` header (W3C Trace Context); empty when there is none.
-std::string_view trace_of(std::string_view traceparent);
-
 }  // namespace buildkit_lb::buildkit

@@ -18,9 +18,6 @@ using buildkit::method;
 
 namespace {
 
-// What is gathered of a history before it is sent on, in order as far as it was gathered.
-constexpr std::size_t max_gathered = std::size_t{32} << 20;
-
 constexpr std::string_view listen_path = "/moby.buildkit.v1.Control/ListenBuildHistory";
 
 /// The worker of a build that ran through the balancer, or that was seen in a worker's history.
@@ -62,10 +59,8 @@ asio::awaitable<void> snapshot_of_all(call_ptr c, buildkit::history_request what
             }
         }
         if (batch.bytes() > max_gathered) {
-            for (const auto& event : batch.take()) {
-                co_await c->room_to_tell();
-                c->tell(buildkit::framed(event.bytes));
-            }
+            auto events = batch.take();
+            co_await tell_events(c, std::move(events));
         }
     }
     if (failures.succeeded == 0 && found_on == nullptr) {
@@ -73,10 +68,8 @@ asio::awaitable<void> snapshot_of_all(call_ptr c, buildkit::history_request what
         co_return;
     }
     log_partial(failures, pool.name(), c->method().label);
-    for (const auto& event : batch.take()) {
-        co_await c->room_to_tell();
-        c->tell(buildkit::framed(event.bytes));
-    }
+    auto events = batch.take();
+    co_await tell_events(c, std::move(events));
     c->end({grpc_code::ok, {}, {}});
 }
 
@@ -140,8 +133,7 @@ asio::awaitable<void> flow_listen_history(call_ptr c)
         co_await relay_to_worker(c, where);
         co_return;
     }
-    if (askable_workers(*shared.pool.workers->snapshot()).empty()) {
-        c->fail(grpc_code::unavailable, "buildkit-lb: " + shared.pool.workers->explain_no_pick({}));
+    if (fail_without_workers(*c, askable_workers(*shared.pool.workers->snapshot()))) {
         co_return;
     }
     auto flow = what->early_exit ? snapshot_of_all(c, *what, std::move(*message))
@@ -160,9 +152,7 @@ asio::awaitable<void> flow_update_history(call_ptr c)
     const auto where = ref ? worker_of(shared, *ref) : nullptr;
     if (where) {
         co_await relay_to_worker(c, where);
-    } else if (askable_workers(*shared.pool.workers->snapshot()).empty()) {
-        c->fail(grpc_code::unavailable, "buildkit-lb: " + shared.pool.workers->explain_no_pick({}));
-    } else {
+    } else if (!fail_without_workers(*c, askable_workers(*shared.pool.workers->snapshot()))) {
         co_await update_on_all(c, std::move(*message));
     }
 }

@@ -67,16 +67,6 @@ bool has_filter(std::string_view list_request)
     return false;
 }
 
-/// Fails the call where no worker is up, and says why of each.
-bool fail_without_workers(call& c, const std::vector<worker_ptr>& workers)
-{
-    if (workers.empty()) {
-        c.fail(grpc_code::unavailable,
-               "buildkit-lb: " + c.connection().service().shared.pool.workers->explain_no_pick({}));
-    }
-    return workers.empty();
-}
-
 /// The answers of several workers in the order of the configuration, whoever was first.
 struct ordered_answers {
     explicit ordered_answers(const std::vector<worker_ptr>& workers) : order{workers}, answers(workers.size()) {}
@@ -91,6 +81,16 @@ struct ordered_answers {
     std::vector<std::optional<std::string>> answers;
 };
 
+/// Asks all workers of `got` what the client asks, each for one answer.
+asio::awaitable<pool_failures> ask_all(call_ptr c, std::string message, ordered_answers& got)
+{
+    pool_call asked{c->connection(), c->method().label, own_request(c->headers()), std::move(message),
+                    c->connection().service().pool_call_timeout};
+    asked.ask(got.order);
+    const auto put = [&got](const asked_worker& from, std::string answer) { got.put(from.worker, std::move(answer)); };
+    co_return co_await gather(asked, put);
+}
+
 std::string describe(const worker_ptr& w, const buildkit::disk_usage_totals& usage)
 {
     return w->name() + ": " + std::to_string(usage.records) + " records, " + std::to_string(usage.bytes) + " bytes";
@@ -104,8 +104,7 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
     if (!message) {
         co_return;
     }
-    auto& service = c->connection().service();
-    auto& pool = *service.shared.pool.workers;
+    auto& pool = *c->connection().service().shared.pool.workers;
     const auto now = pool.snapshot();
     const bool filtered = has_filter(*message);
     const bool empty = waits_for_workers(pool, *now);
@@ -126,12 +125,8 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
     if (fail_without_workers(*c, workers)) {
         co_return;
     }
-    pool_call asked{c->connection(), c->method().label, own_request(c->headers()), std::move(*message),
-                    service.pool_call_timeout};
-    asked.ask(workers);
     ordered_answers got{workers};
-    const auto failures = co_await gather(
-        asked, [&](const asked_worker& from, std::string answer) { got.put(from.worker, std::move(answer)); });
+    const auto failures = co_await ask_all(c, std::move(*message), got);
     for (const auto& answer : got.answers) {
         auto some = answer ? buildkit::worker_records(*answer) : std::nullopt;
         if (some) {
@@ -155,8 +150,7 @@ asio::awaitable<void> flow_info(call_ptr c)
     if (!message) {
         co_return;
     }
-    auto& service = c->connection().service();
-    auto& pool = *service.shared.pool.workers;
+    auto& pool = *c->connection().service().shared.pool.workers;
     const auto now = pool.snapshot();
     const bool empty = waits_for_workers(pool, *now);
     const auto facts = empty ? remembered_facts(*now) : all_facts(*now);
@@ -179,12 +173,8 @@ asio::awaitable<void> flow_info(call_ptr c)
     if (fail_without_workers(*c, workers)) {
         co_return;
     }
-    pool_call asked{c->connection(), c->method().label, own_request(c->headers()), std::move(*message),
-                    service.pool_call_timeout};
-    asked.ask(workers);
     ordered_answers got{workers};
-    const auto failures = co_await gather(
-        asked, [&](const asked_worker& from, std::string answer) { got.put(from.worker, std::move(answer)); });
+    const auto failures = co_await ask_all(c, std::move(*message), got);
     for (const auto& answer : got.answers) {
         if (answer) {
             infos.push_back(*answer);

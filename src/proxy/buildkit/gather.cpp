@@ -1,11 +1,21 @@
 #include "proxy/buildkit/gather.hpp"
 
 #include "core/log.hpp"
+#include "proxy/buildkit/connection.hpp"
 
 namespace buildkit_lb::proxy {
 
 namespace asio = boost::asio;
 using buildkit::grpc_code;
+
+bool fail_without_workers(call& c, const std::vector<std::shared_ptr<balancer::worker>>& workers)
+{
+    if (workers.empty()) {
+        c.fail(grpc_code::unavailable,
+               "buildkit-lb: " + c.connection().service().shared.pool.workers->explain_no_pick({}));
+    }
+    return workers.empty();
+}
 
 void pool_failures::note(const asked_worker& ended)
 {

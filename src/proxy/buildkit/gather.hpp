@@ -9,6 +9,9 @@
 
 namespace buildkit_lb::proxy {
 
+/// Fails the call, with what is wrong with each worker, if there is none to ask. Whether it did.
+bool fail_without_workers(call& c, const std::vector<std::shared_ptr<balancer::worker>>& workers);
+
 /// What is left of a pool_call when all have ended: the workers that failed it, in the order in which they did.
 struct pool_failures {
     struct one {

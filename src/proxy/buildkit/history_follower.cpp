@@ -19,7 +19,6 @@ namespace {
 constexpr duration pause = 150ms;
 constexpr duration shortest_beginning = 300ms;
 constexpr duration longest_beginning = 2s;
-constexpr std::size_t max_gathered = std::size_t{32} << 20;
 
 // How often it is looked for workers that are up again, and how soon one that has ended is asked again.
 constexpr duration look_interval = 500ms;
@@ -73,15 +72,15 @@ time_point end_of_beginning(time_point began, time_point quiet_since)
     return std::clamp(quiet_since + pause, began + shortest_beginning, began + longest_beginning);
 }
 
-asio::awaitable<void> send(call_ptr c, std::vector<buildkit::history_event> events)
+}  // namespace
+
+asio::awaitable<void> tell_events(call_ptr c, std::vector<buildkit::history_event> events)
 {
     for (const auto& event : events) {
         co_await c->room_to_tell();
         c->tell(buildkit::framed(event.bytes));
     }
 }
-
-}  // namespace
 
 bool told_events::add(std::uint64_t identity)
 {
@@ -140,7 +139,7 @@ asio::awaitable<void> follow_history(call_ptr c, buildkit::history_request what,
         const bool over = now >= end_of_beginning(began, quiet_since);
         if (beginning && (over || beginning->bytes() > max_gathered)) {
             auto events = beginning->take();
-            co_await send(c, std::move(events));
+            co_await tell_events(c, std::move(events));
             if (over) {
                 beginning.reset();
             }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 #include "buildkit/history_events.hpp"
 #include "proxy/buildkit/flows.hpp"
@@ -18,6 +19,12 @@ http2::header_list history_headers();
 /// Reads an event of `from`'s history, and remembers where its build and its content are. nullopt: malformed.
 std::optional<buildkit::history_event> learn_event(buildkit_pool& pool, const std::shared_ptr<balancer::worker>& from,
                                                    std::string bytes);
+
+/// What is gathered of a history before it is sent on, in order as far as it was gathered: bytes.
+inline constexpr std::size_t max_gathered = std::size_t{32} << 20;
+
+/// Sends the events to the client, as it takes them.
+boost::asio::awaitable<void> tell_events(call_ptr c, std::vector<buildkit::history_event> events);
 
 /// What was told already, as far as it is remembered: the oldest is forgotten first.
 class told_events {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "buildkit/trace_ids.hpp"
+#include "buildkit/methods.hpp"
 
 namespace buildkit_lb::proxy {
 namespace {
@@ -44,7 +44,7 @@ std::size_t worker_memory::size() const
 
 void trace_memory::learn(const http2::header_list& solve, const std::shared_ptr<balancer::worker>& where)
 {
-    const auto trace = buildkit::trace_of(solve.get("traceparent"));
+    const auto trace = buildkit::trace_id_of(solve.get(buildkit::trace_parent_header));
     if (trace.empty()) {
         return;
     }

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "buildkit/methods.hpp"
+
 using namespace buildkit_lb::buildkit;
 
 namespace {
@@ -48,9 +50,9 @@ TEST_CASE("no more traces are looked for than a client can mean")
 TEST_CASE("traceparent names a trace, or is left alone")
 {
     const std::string id = "0af7651916cd43dd8448eb211c80319c";
-    CHECK(trace_of("00-" + id + "-b7ad6b7169203331-01") == id);
-    CHECK(trace_of("").empty());
-    CHECK(trace_of("00-" + id.substr(1)).empty());
-    CHECK(trace_of("00-" + std::string(32, '0') + "-b7ad6b7169203331-01").empty());
-    CHECK(trace_of("00-" + std::string(32, 'G') + "-b7ad6b7169203331-01").empty());
+    CHECK(trace_id_of("00-" + id + "-b7ad6b7169203331-01") == id);
+    CHECK(trace_id_of("").empty());
+    CHECK(trace_id_of("00-" + id.substr(1)).empty());
+    CHECK(trace_id_of("00-" + std::string(32, '0') + "-b7ad6b7169203331-01").empty());
+    CHECK(trace_id_of("00-" + std::string(32, 'G') + "-b7ad6b7169203331-01").empty());
 }
