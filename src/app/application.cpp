@@ -49,6 +49,11 @@ balancer::queue_settings queue_settings_of(const config::queue& from)
     return {from.max_length, from.timeout, from.when_empty == config::when_empty::wait};
 }
 
+balancer::platform_settings platform_settings_of(const config::pool& from)
+{
+    return {from.platform_routing, from.default_platform == "auto" ? std::string{} : from.default_platform};
+}
+
 balancer::placement_limits placement_limits_of(const config::limits& from)
 {
     balancer::placement_limits limits;
@@ -79,7 +84,7 @@ struct application::pool {
         : upstream{std::make_shared<balancer::pool>(
                        from.name, workers_of(from, limits),
                        balancer::make_policy(name_of(from.policy), affinity_of(from.affinity)),
-                       queue_settings_of(from.queue)),
+                       queue_settings_of(from.queue), platform_settings_of(from)),
                    from.connect_timeout},
           buildkit{upstream, placement_limits_of(limits)},
           prober{control, upstream.workers, from.health_check, instruments}
@@ -95,7 +100,7 @@ struct application::pool {
     {
         std::vector<balancer::worker_settings> workers;
         for (const auto& w : from.workers) {
-            workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker});
+            workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker, w.labels});
         }
         return workers;
     }
@@ -109,6 +114,7 @@ struct application::pool {
 struct application::service {
     proxy::tcp_service tcp;
     proxy::buildkit_service buildkit;
+    std::vector<std::unique_ptr<proxy::buildkit_service>> by_host;  // of the same listener
 };
 
 application::application(const config::root& settings)
@@ -147,18 +153,32 @@ void application::make_pools()
     instruments_.add_collector(proxy::make_buildkit_collector(std::move(held)));
 }
 
+application::pool& application::find_pool(std::string_view name) const
+{
+    return **std::find_if(pools_.begin(), pools_.end(),
+                          [&](const auto& p) { return p->upstream.workers->name() == name; });
+}
+
 void application::make_listener(const config::listener& from)
 {
-    auto& of = **std::find_if(pools_.begin(), pools_.end(),
-                              [&](const auto& p) { return p->upstream.workers->name() == from.pool; });
+    auto& of = find_pool(from.pool);
     auto& counters = instruments_.for_listener(from.name);
     services_.push_back(std::make_unique<service>(service{
         {of.upstream, instruments_, counters, from.idle_timeout},
         {from.name, of.buildkit, instruments_, counters, from.idle_timeout, settings_.progress,
          settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits),
-         settings_.limits.pool_call_timeout},
+         settings_.limits.pool_call_timeout, from.require},
+        {},
     }));
     auto& served = *services_.back();
+    for (const auto& route : from.hosts) {
+        auto& other = find_pool(route.pool).buildkit;
+        served.by_host.push_back(std::make_unique<proxy::buildkit_service>(
+            proxy::buildkit_service{from.name, other, instruments_, counters, from.idle_timeout, settings_.progress,
+                                    settings_.limits.internal_builds_per_client, http2_options_of(settings_.limits),
+                                    settings_.limits.pool_call_timeout, from.require}));
+        served.buildkit.hosts.push_back({route.host, served.by_host.back().get()});
+    }
     proxy::listener::connection_handler handler;
     if (from.protocol == config::protocol::tcp) {
         handler = [&served](proxy::data_thread& on, stream_socket socket) {
@@ -190,10 +210,14 @@ admin::readiness application::ready() const
         now.reasons.emplace_back("stopping");
     }
     for (const auto& from : settings_.listeners) {
-        const auto found = std::find_if(pools_.begin(), pools_.end(),
-                                        [&](const auto& p) { return p->upstream.workers->name() == from.pool; });
-        if (!(*found)->upstream.workers->snapshot()->ready()) {
-            now.reasons.push_back("listener " + from.name + ": no worker of pool " + from.pool + " is up");
+        const auto check = [&](const std::string& name) {
+            if (!find_pool(name).upstream.workers->snapshot()->ready()) {
+                now.reasons.push_back("listener " + from.name + ": no worker of pool " + name + " is up");
+            }
+        };
+        check(from.pool);
+        for (const auto& route : from.hosts) {
+            check(route.pool);
         }
     }
     now.ready = now.reasons.empty();

@@ -35,6 +35,7 @@ private:
     struct service;
 
     void make_pools();
+    pool& find_pool(std::string_view name) const;
     void make_listener(const config::listener& from);
     void make_admin();
     admin::readiness ready() const;

@@ -22,7 +22,7 @@ struct queue_settings {
 };
 
 /// Why a build got no worker.
-enum class rejection : std::uint8_t { none, full, timeout, no_worker, internal_limit };
+enum class rejection : std::uint8_t { none, full, timeout, no_worker, no_match, internal_limit };
 /// The label in metrics.
 std::string_view to_string(rejection why);
 

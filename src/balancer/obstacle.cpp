@@ -41,11 +41,14 @@ std::string describe(obstacle what, const worker_view& view)
     return "free again";
 }
 
-std::string list_obstacles(const pool_snapshot& of, const pick_context& context)
+std::string list_obstacles(const pool_snapshot& of, const pick_context& context, const platform_settings& platforms)
 {
+    const fitting_workers fitting{of, context.needs, platforms};
     std::string text;
     for (const auto& view : of.workers) {
-        text += (text.empty() ? "" : "; ") + view.worker->name() + " " + describe(find_obstacle(view, context), view);
+        const bool fits = fitting.of(view) != fitness::none;
+        text += (text.empty() ? "" : "; ") + view.worker->name() + " " +
+                (fits ? describe(find_obstacle(view, context), view) : fitting.misfit(view));
     }
     return text;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "balancer/lease.hpp"
+#include "balancer/requirements.hpp"
 #include "core/types.hpp"
 
 namespace buildkit_lb::balancer {
@@ -22,6 +23,8 @@ struct pick_context {
     build_kind kind = build_kind::ordinary;
     /// What the build shares with others of its project; empty: nothing.
     std::string key;
+    /// What a worker must have.
+    requirements needs;
     time_point now;
 };
 

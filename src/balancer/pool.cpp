@@ -24,8 +24,12 @@ bool pool_snapshot::ready() const
 }
 
 pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
-           queue_settings queue)
-    : name_{std::move(name)}, policy_name_{chosen_by->name()}, policy_{std::move(chosen_by)}, queue_settings_{queue}
+           queue_settings queue, platform_settings platforms)
+    : name_{std::move(name)},
+      policy_name_{chosen_by->name()},
+      policy_{std::move(chosen_by)},
+      queue_settings_{queue},
+      platform_settings_{std::move(platforms)}
 {
     pool_snapshot first;
     first.pool = name_;
@@ -52,8 +56,10 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
 std::optional<pick> pool::choose(const pick_context& context)
 {
     std::vector<std::shared_ptr<worker>> eligible;
+    const fitting_workers fitting{*snapshot_, context.needs, platform_settings_};
+    const fitness needed = best_fitness(fitting, context);
     for (const auto& view : snapshot_->workers) {
-        if (find_obstacle(view, context) == obstacle::none) {
+        if (needed != fitness::none && fitting.of(view) == needed && find_obstacle(view, context) == obstacle::none) {
             eligible.push_back(view.worker);
         }
     }
@@ -66,6 +72,22 @@ std::optional<pick> pool::choose(const pick_context& context)
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
     return pick{lease{eligible[chosen.index], context.kind, weak_from_this()}, policy_name_, chosen.reason};
+}
+
+fitness pool::best_fitness(const fitting_workers& fitting, const pick_context& context) const
+{
+    if (fitting.all()) {
+        return fitness::native;
+    }
+    // A build rather waits for a worker of its platform than runs emulated at a tenth of the speed: full ones count.
+    fitness best = fitness::none;
+    for (const auto& view : snapshot_->workers) {
+        const obstacle found = find_obstacle(view, context);
+        if (found == obstacle::none || found == obstacle::full) {
+            best = std::max(best, fitting.of(view));
+        }
+    }
+    return best;
 }
 
 std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
@@ -86,7 +108,7 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
 std::string pool::explain_no_pick(const pick_context& context) const
 {
     const auto now = snapshot();
-    return "no worker of pool " + name_ + " can take a build: " + list_obstacles(*now, context);
+    return "no worker of pool " + name_ + " can take a build: " + list_obstacles(*now, context, platform_settings_);
 }
 
 void pool::set_health(const worker& w, worker_health health, std::string last_error)
@@ -100,6 +122,15 @@ void pool::set_health(const worker& w, worker_health health, std::string last_er
 void pool::set_facts(const worker& w, std::shared_ptr<const worker_facts> facts)
 {
     update(w, [&](worker_view& view) { view.facts = std::move(facts); });
+}
+
+void pool::compare_platforms(pool_snapshot& of)
+{
+    of.commonest_platform = commonest_platform(of.workers, {});
+    const auto& first = of.workers.front().facts;
+    of.same_platforms = std::all_of(of.workers.begin(), of.workers.end(), [&](const worker_view& view) {
+        return view.facts && view.facts->platforms == first->platforms;
+    });
 }
 
 void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
@@ -142,7 +173,11 @@ void pool::update(const worker& w, const std::function<void(worker_view&)>& chan
         if (view == next->workers.end()) {
             return;  // a probe that ended after its worker had left the pool
         }
+        const auto facts = view->facts;
         change(*view);
+        if (view->facts != facts) {
+            compare_platforms(*next);
+        }
         snapshot_ = std::move(next);
     }
     serve_queue();

@@ -28,7 +28,7 @@ public:
     using failure_observer = std::function<void(const worker&, const failure&)>;
 
     pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
-         queue_settings queue = {});
+         queue_settings queue = {}, platform_settings platforms = {});
 
     const std::string& name() const { return name_; }
     std::string_view policy_name() const { return policy_name_; }
@@ -71,6 +71,7 @@ public:
 
     std::size_t queue_length() const;
     const queue_settings& queue() const { return queue_settings_; }
+    const platform_settings& platforms() const { return platform_settings_; }
 
     /// One line for people: each worker of the pool and why it could not take a build.
     std::string explain_no_pick(const pick_context& context) const;
@@ -98,8 +99,11 @@ private:
     /// Continuations to call without the lock.
     using news = std::vector<std::pair<std::function<void(admission)>, admission>>;
 
+    static void compare_platforms(pool_snapshot& of);
     void update(const worker& w, const std::function<void(worker_view&)>& change);
     std::optional<pick> choose(const pick_context& context);
+    /// How well those fit that may take the build now or once they have room.
+    fitness best_fitness(const fitting_workers& fitting, const pick_context& context) const;
     bool anyone_free() const;
     admission admit_locked(admission_request request);
     void serve_waiting(news& out);
@@ -114,6 +118,7 @@ private:
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
     std::size_t internal_rotation_ = 0;              // guarded by mutex_
     const queue_settings queue_settings_;
+    const platform_settings platform_settings_;
     build_queue queue_;          // guarded by mutex_
     failure_observer observer_;  // set before any traffic
 };

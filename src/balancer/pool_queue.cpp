@@ -15,6 +15,7 @@ std::string_view to_string(rejection why)
         case rejection::full: return "full";
         case rejection::timeout: return "timeout";
         case rejection::no_worker: return "no_worker";
+        case rejection::no_match: return "no_match";
         case rejection::internal_limit: return "internal_limit";
         case rejection::none: break;
     }
@@ -43,9 +44,18 @@ admission pool::admit_locked(admission_request request)
         return outcome;
     }
     const bool internal = request.context.kind == build_kind::internal;
-    const bool some_full =
-        std::any_of(snapshot_->workers.begin(), snapshot_->workers.end(),
-                    [&](const worker_view& view) { return find_obstacle(view, request.context) == obstacle::full; });
+    const fitting_workers fitting{*snapshot_, request.context.needs, platform_settings_};
+    bool some_fit = false;
+    bool some_full = false;
+    for (const auto& view : snapshot_->workers) {
+        if (fitting.of(view) != fitness::none) {
+            some_fit = true;
+            some_full = some_full || find_obstacle(view, request.context) == obstacle::full;
+        }
+    }
+    if (!some_fit) {
+        return refuse(rejection::no_match, request.context, 0);
+    }
     if (internal && some_full) {
         return refuse(rejection::internal_limit, request.context, 0);
     }
@@ -183,10 +193,18 @@ admission pool::refuse(rejection why, const pick_context& context, std::size_t w
     };
     admission no;
     no.refused = why;
-    no.why.code = why == rejection::no_worker ? errc::no_worker : errc::too_many;
+    no.why.code = why == rejection::no_worker  ? errc::no_worker
+                  : why == rejection::no_match ? errc::no_match
+                                               : errc::too_many;
     no.why.source = failure_source::upstream;
-    no.why.retryable = true;
+    no.why.retryable = why != rejection::no_match;
     switch (why) {
+        case rejection::no_match:
+            no.why.detail = "no worker of pool " + name_ + " has " +
+                            fitting_workers{*snapshot_, context.needs, platform_settings_}.text() +
+                            "; add one, ask for something else, or for several platforms that no one worker has use "
+                            "a builder with a node for each (a listener with `require: {platform: ...}` each): ";
+            break;
         case rejection::full:
             no.why.detail = "the queue of pool " + name_ + " is full: " + std::to_string(waiting) + " of at most " +
                             std::to_string(queue_settings_.max_length) +
@@ -203,7 +221,7 @@ admission pool::refuse(rejection why, const pick_context& context, std::size_t w
             break;
         default: no.why.detail = "no worker of pool " + name_ + " can take a build: "; break;
     }
-    no.why.detail += list_obstacles(*snapshot_, context);
+    no.why.detail += list_obstacles(*snapshot_, context, platform_settings_);
     return no;
 }
 

@@ -29,7 +29,9 @@ struct worker_view {
 struct pool_snapshot {
     std::string pool;
     std::vector<worker_view> workers;
-    bool probed = false;  ///< something probes it: `unknown` will not last
+    bool probed = false;             ///< something probes it: `unknown` will not last
+    std::string commonest_platform;  ///< the native one of most workers; empty: none has told
+    bool same_platforms = false;     ///< all workers have told the same platforms
 
     /// True when a worker may take builds that is known to be up, or that nothing will ever know more of.
     bool ready() const;

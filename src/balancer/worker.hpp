@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/endpoint.hpp"
+#include "core/labels.hpp"
 #include "core/types.hpp"
 
 namespace buildkit_lb::balancer {
@@ -18,6 +19,7 @@ struct worker_settings {
     worker_weight weight{1};
     std::uint32_t max_builds = 0;  ///< 0: no cap
     std::uint32_t max_internal_builds = 1000;
+    label_map labels = {};  ///< beside those that the worker tells of itself, which they outdo
 };
 
 /// One worker of a pool: its settings and its load. Shared by all threads; lives as long as anything refers to it.
@@ -32,6 +34,8 @@ public:
     worker_weight weight() const { return settings_.weight; }
     std::uint32_t max_builds() const { return settings_.max_builds; }
     std::uint32_t max_internal_builds() const { return settings_.max_internal_builds; }
+
+    const label_map& labels() const { return settings_.labels; }
 
     /// Builds placed here that have not ended. With `protocol: tcp` a connection counts as a build.
     std::uint32_t active_builds() const { return active_builds_.load(std::memory_order_relaxed); }

@@ -1,8 +1,9 @@
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
+
+#include "core/labels.hpp"
 
 namespace buildkit_lb::balancer {
 
@@ -11,11 +12,11 @@ namespace buildkit_lb::balancer {
 struct worker_facts {
     std::string id;                      ///< of its first record: tells whether two names are one daemon
     std::string version;                 ///< of buildkitd, for example `v0.34.2`; empty when it does not tell
-    std::vector<std::string> platforms;  ///< `os/arch[/variant]` of its first record; the first is the native one
-    std::map<std::string, std::string> labels;  ///< of its first record
-    std::vector<std::string> records;           ///< serialized WorkerRecord, in the worker's order; never empty
-    std::string info;                           ///< serialized InfoResponse; empty when the worker does not know Info
-    std::string pong;                           ///< serialized PongResponse; empty when it is not known
+    std::vector<std::string> platforms;  ///< of its first record, in normal form; the first is the native one
+    label_map labels;                    ///< of its first record
+    std::vector<std::string> records;    ///< serialized WorkerRecord, in the worker's order; never empty
+    std::string info;                    ///< serialized InfoResponse; empty when the worker does not know Info
+    std::string pong;                    ///< serialized PongResponse; empty when it is not known
 };
 
 }  // namespace buildkit_lb::balancer

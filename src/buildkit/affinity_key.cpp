@@ -69,16 +69,6 @@ bool is_refinement(std::string_view source)
     return source == "vcs:localdir:context" || source == "target" || source == "platform";
 }
 
-std::string host_of(std::string_view authority)
-{
-    const auto colon = authority.rfind(':');
-    const bool port = colon != std::string_view::npos &&
-                      authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
-                      (authority.find(':') == colon || authority.starts_with('['));
-    std::string host = lower(port ? authority.substr(0, colon) : authority);
-    return host == "localhost" ? std::string{} : host;
-}
-
 std::string value_of(const std::string& source, const solve_info& build, const key_surroundings& around)
 {
     if (source == "shared-key") {
@@ -88,12 +78,22 @@ std::string value_of(const std::string& source, const solve_info& build, const k
         return std::string{around.source_ip};
     }
     if (source == "authority") {
-        return host_of(around.authority);
+        return dialled_host(around.authority);
     }
     return from_attribute(build, source);
 }
 
 }  // namespace
+
+std::string dialled_host(std::string_view authority)
+{
+    const auto colon = authority.rfind(':');
+    const bool port = colon != std::string_view::npos &&
+                      authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
+                      (authority.find(':') == colon || authority.starts_with('['));
+    std::string host = lower(port ? authority.substr(0, colon) : authority);
+    return host == "localhost" ? std::string{} : host;
+}
 
 std::string normalized_url(std::string_view url)
 {

@@ -35,6 +35,10 @@ affinity_key find_affinity_key(const solve_info& build, const key_surroundings& 
 /// `affinity.keys` of the configuration unless it says otherwise.
 const std::vector<std::string>& default_key_sources();
 
+/// The host of an `:authority` in lower case, without its port; empty for `localhost`, which clients send when they
+/// dialled a socket or a tunnel.
+std::string dialled_host(std::string_view authority);
+
 /// A URL or an scp-like address of a repository in the form above; empty when it is neither.
 std::string normalized_url(std::string_view url);
 

@@ -1,6 +1,7 @@
 #include "buildkit/pool_answers.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <unordered_set>
 
@@ -78,7 +79,7 @@ std::optional<std::vector<std::string>> worker_records(std::string_view response
     return fields.malformed() ? std::nullopt : std::optional{std::move(records)};
 }
 
-std::string merge_worker_records(const std::vector<std::string>& records)
+std::string merge_worker_records(const std::vector<std::string>& records, std::string_view preferred)
 {
     std::vector<std::string> platforms;
     std::map<std::string, int> count;
@@ -93,8 +94,8 @@ std::string merge_worker_records(const std::vector<std::string>& records)
         }
     }
     // The first of equals in the order of the workers, so that it does not change from call to call.
-    std::string_view commonest;
-    int most = 0;
+    std::string_view commonest = preferred;
+    int most = count[std::string{preferred}] != 0 ? std::numeric_limits<int>::max() : 0;
     for (const auto& p : platforms) {
         if (count[p] > most) {
             most = count[p];

@@ -23,8 +23,9 @@ struct grpc_ending {
 std::optional<std::vector<std::string>> worker_records(std::string_view response);
 
 /// A ListWorkersResponse of `records`. Clients take platforms and labels from the first one, so those come first whose
-/// native (first) platform is the commonest native one; otherwise the order stays. Each worker ID once.
-std::string merge_worker_records(const std::vector<std::string>& records);
+/// native (first) platform is `preferred`, or the commonest native one if that is empty or nobody's; otherwise the
+/// order stays. Each worker ID once.
+std::string merge_worker_records(const std::vector<std::string>& records, std::string_view preferred = {});
 
 /// Which of these serialized InfoResponses tells the oldest version; the first of equals. No version is the oldest.
 std::size_t oldest_info(const std::vector<std::string_view>& infos);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/endpoint.hpp"
+#include "core/labels.hpp"
 #include "core/log.hpp"
 #include "core/types.hpp"
 
@@ -39,11 +40,19 @@ struct client_tls {
     std::string server_name;  ///< the name the worker's certificate must have; empty: the host of its address
 };
 
+/// Clients that dial this name get another pool than the listener's.
+struct host_pool {
+    std::string host;  ///< in lower case; `*.example.test` stands for every name below
+    std::string pool;  ///< the name of one of root::pools
+};
+
 struct listener {
     std::string name;  ///< unique
     endpoint address;
     config::protocol protocol = config::protocol::buildkit;
     std::string pool;  ///< the name of one of root::pools
+    std::vector<host_pool> hosts;
+    label_map require;  ///< builds go to workers that have these labels
     milliseconds idle_timeout = 3600s;
     std::uint32_t max_connections = 10000;
     config::proxy_protocol proxy_protocol = config::proxy_protocol::off;
@@ -55,6 +64,7 @@ struct worker {
     endpoint address;
     worker_weight weight{1};
     std::uint32_t max_builds = 0;  ///< 0: no cap
+    label_map labels;
 };
 
 /// Every address that a DNS name has is a worker.

@@ -14,12 +14,10 @@ constexpr std::array table{
     missing_feature{"pools[].health_check.type", "buildkit|tcp|off"},
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},
-    // The defaults of failover, platform_routing and default_platform begin to matter when their feature is
-    // there; until then a file that leaves them out gets none of it, as one that turns them off.
+    // The defaults of failover begin to matter when it is there; until then a file that leaves them out gets none of
+    // it, as one that turns it off.
     missing_feature{"pools[].failover.attempts", "0"},
     missing_feature{"pools[].failover.record", ""},
-    missing_feature{"pools[].platform_routing", "false"},
-    missing_feature{"pools[].default_platform", ""},
     missing_feature{"pools[].tls", ""},
     missing_feature{"admin.token_file", ""},
 };

@@ -1,7 +1,10 @@
 #include "config/readers.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+
+#include "core/platform.hpp"
 
 namespace buildkit_lb::config {
 namespace {
@@ -152,6 +155,22 @@ checked<std::string> file_path::read(const scalar& found) const
     return accepted(found);
 }
 
+checked<std::string> host_pattern::read(const scalar& found) const
+{
+    const bool any_below = found.text.starts_with("*.");
+    const auto host = any_below ? found.text.substr(2) : found.text;
+    if (host.find('*') != host.npos || !is_host(host)) {
+        return complaint{in_quotes(found.text) + " is not a host name"};
+    }
+    if (host == "localhost") {
+        return complaint{in_quotes(found.text) + " counts as no name: clients dial it by accident"};
+    }
+    std::string lower{found.text};
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return checked<std::string>{boost::system::in_place_value, std::move(lower)};
+}
+
 checked<std::string> host_name::read(const scalar& found) const
 {
     if (!is_host(found.text)) {
@@ -215,13 +234,14 @@ std::string affinity_key::allowed() const
 
 checked<std::string> platform_name::read(const scalar& found) const
 {
-    const auto slashes = std::count(found.text.begin(), found.text.end(), '/');
-    const bool hole =
-        found.text.starts_with('/') || found.text.ends_with('/') || found.text.find("//") != found.text.npos;
-    if (found.text != "auto" && (slashes < 1 || slashes > 2 || hole || !made_of(found.text, "/-_."))) {
+    if (found.text == "auto") {
+        return accepted(found);
+    }
+    auto normal = normal_platform(found.text);
+    if (!normal) {
         return complaint{in_quotes(found.text) + " is not a platform"};
     }
-    return accepted(found);
+    return checked<std::string>{boost::system::in_place_value, std::move(*normal)};
 }
 
 complaint unknown_word(const scalar& found, std::span<const std::string_view> words)

@@ -104,6 +104,13 @@ struct host_name {
     std::string text(const std::string& value) const { return value; }
 };
 
+/// A host name, or `*.` and the end of one. In lower case.
+struct host_pattern {
+    checked<std::string> read(const scalar& found) const;
+    std::string allowed() const { return "a host name such as team-a.builds.example, or *.builds.example"; }
+    std::string text(const std::string& value) const { return value; }
+};
+
 /// Where something listens. Port 0 is a port of the system's choice, for a listener only.
 struct endpoint_url {
     enum class use : std::uint8_t { listen, connect, look_up };

@@ -35,13 +35,41 @@ void check_pools_exist(const root& r, reading& in)
     if (names.empty() || std::find(names.begin(), names.end(), std::string_view{}) != names.end()) {
         return;  // reported already; the name may be meant for the pool that could not be read
     }
-    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
-        const std::string& wanted = r.listeners[i].pool;
-        if (wanted.empty() || std::find(names.begin(), names.end(), wanted) != names.end()) {
-            continue;
+    const auto check = [&](const std::string& wanted, const std::string& path) {
+        if (!wanted.empty() && std::find(names.begin(), names.end(), wanted) == names.end()) {
+            in.report(path, "there is no pool " + in_quotes(wanted) + suggestion(wanted, names) +
+                                "; allowed: " + joined(names));
         }
-        in.report(indexed("listeners", i) + ".pool",
-                  "there is no pool " + in_quotes(wanted) + suggestion(wanted, names) + "; allowed: " + joined(names));
+    };
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const std::string path = indexed("listeners", i);
+        check(r.listeners[i].pool, path + ".pool");
+        for (std::size_t j = 0; j < r.listeners[i].hosts.size(); ++j) {
+            check(r.listeners[i].hosts[j].pool, path + "." + indexed("hosts", j) + ".pool");
+        }
+    }
+}
+
+void check_listener_routing(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const listener& l = r.listeners[i];
+        const std::string path = indexed("listeners", i);
+        for (std::size_t j = 0; j < l.hosts.size(); ++j) {
+            for (std::size_t k = 0; k < j; ++k) {
+                if (!l.hosts[j].host.empty() && l.hosts[j].host == l.hosts[k].host) {
+                    in.report(path + "." + indexed("hosts", j) + ".host",
+                              in_quotes(l.hosts[j].host) + " has a pool already, on line " +
+                                  std::to_string(in.line_of(path + "." + indexed("hosts", k) + ".host")));
+                }
+            }
+        }
+        if (l.protocol == protocol::tcp && !l.hosts.empty()) {
+            in.report(path + ".hosts", "needs protocol buildkit: a tcp listener does not read what name was dialled");
+        }
+        if (l.protocol == protocol::tcp && !l.require.empty()) {
+            in.report(path + ".require", "needs protocol buildkit; with tcp make a pool of those workers");
+        }
     }
 }
 
@@ -131,6 +159,7 @@ void check_rules(const root& r, reading& in)
     check_pools_exist(r, in);
     check_addresses(r, in);
     check_admin(r, in);
+    check_listener_routing(r, in);
     check_affinity(r, in);
     check_queues(r, in);
 }

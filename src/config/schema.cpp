@@ -44,12 +44,20 @@ void read_client_tls(section& in, client_tls& out)
     in.unset("server_name", out.server_name, host_name{});
 }
 
+void read_host_pool(section& in, host_pool& out)
+{
+    in.required("host", out.host, host_pattern{});
+    in.required("pool", out.pool, label_name{});
+}
+
 void read_listener(section& in, listener& out)
 {
     in.required("name", out.name, label_name{});
     in.required("address", out.address, listen_address);
     in.optional("protocol", out.protocol, protocols);
     in.required("pool", out.pool, label_name{});
+    in.list("hosts", out.hosts, read_host_pool, false);
+    in.labels("require", out.require);
     in.optional("idle_timeout", out.idle_timeout, time_span{100ms, 720h});
     in.optional("max_connections", out.max_connections, whole_number{1, 1'000'000});
     in.optional("proxy_protocol", out.proxy_protocol, proxy_protocols);
@@ -62,6 +70,7 @@ void read_worker(section& in, worker& out)
     in.required("address", out.address, worker_address);
     in.optional("weight", out.weight.value, whole_number{1, 1000});
     in.optional("max_builds", out.max_builds, whole_number{0, 10'000});
+    in.labels("labels", out.labels);
 }
 
 void read_discovery(section& in, discovery& out)

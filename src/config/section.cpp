@@ -100,6 +100,44 @@ void section::finish()
     }
 }
 
+void section::labels(std::string_view key, label_map& out)
+{
+    const std::string allowed = "a map such as {disk: ssd}, or a text such as disk=ssd,zone=a";
+    describe(key, allowed, "none");
+    const entry* found = take(key, false, {});
+    if (!found) {
+        return;
+    }
+    out.clear();
+    if (found->value.IsScalar()) {
+        auto all = parse_labels(found->value.Scalar());
+        if (all) {
+            out = std::move(*all);
+        } else {
+            report_value(*found, all.error(), allowed);
+        }
+        return;
+    }
+    if (!found->value.IsMap()) {
+        in_->report(found->line, found->path, wrong_kind(found->value, allowed));
+        return;
+    }
+    for (const auto& item : found->value) {
+        const int line = line_of(item.first);
+        if (!item.first.IsScalar() || !item.second.IsScalar()) {
+            in_->report(line, found->path,
+                        "found something else than a text as a label or its value; allowed: " + allowed);
+            continue;
+        }
+        auto label = checked_label(item.first.Scalar(), item.second.Scalar());
+        if (!label) {
+            in_->report(line, found->path, label.error().text + "; allowed: " + allowed);
+        } else if (!out.insert(*label).second) {
+            in_->report(line, found->path, "names " + in_quotes(label->first) + " twice");
+        }
+    }
+}
+
 std::string section::path_of(std::string_view key) const
 {
     return path_.empty() ? std::string{key} : path_ + "." + std::string{key};

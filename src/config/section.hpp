@@ -9,6 +9,7 @@
 
 #include "config/readers.hpp"
 #include "config/reading.hpp"
+#include "core/labels.hpp"
 
 namespace buildkit_lb::config {
 
@@ -91,12 +92,15 @@ public:
         }
     }
 
-    /// A list of sections that must be there and not be empty.
+    /// Labels: a map of texts, or one text such as `disk=ssd,zone=a`.
+    void labels(std::string_view key, label_map& out);
+
+    /// A list of sections; if it is there it is not empty.
     template <class T>
-    void list(std::string_view key, std::vector<T>& out, void (*read)(section&, T&))
+    void list(std::string_view key, std::vector<T>& out, void (*read)(section&, T&), bool required = true)
     {
-        describe(key, "a list of maps, not empty", "required");
-        const entry* found = take(key, true, "a list of maps");
+        describe(key, "a list of maps, not empty", required ? "required" : "none");
+        const entry* found = take(key, required, "a list of maps");
         if (!found) {
             // Read nothing, only let the schema describe itself.
             T sample;

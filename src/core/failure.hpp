@@ -16,6 +16,7 @@ enum class errc : std::uint8_t {
     closed,
     resolve_failed,
     no_worker,
+    no_match,
     protocol,
     too_large,
     too_many,

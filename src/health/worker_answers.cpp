@@ -7,6 +7,7 @@
 #include "buildkit/platform.hpp"
 #include "buildkit/wire/control.pb.h"
 #include "buildkit/wire_reader.hpp"
+#include "core/platform.hpp"
 
 namespace buildkit_lb::health {
 
@@ -101,9 +102,11 @@ checked<balancer::worker_facts> read_worker_list(std::string_view response)
         if (i == 0) {
             facts.id = record.id();
             facts.version = record.buildkitversion().version();
-            facts.labels = {record.labels().begin(), record.labels().end()};
+            facts.labels.insert(record.labels().begin(), record.labels().end());
             for (const auto& platform : record.platforms()) {
-                facts.platforms.push_back(buildkit::platform_name(platform));
+                if (auto p = normal_platform(buildkit::platform_name(platform))) {
+                    facts.platforms.push_back(std::move(*p));
+                }
             }
         }
     }

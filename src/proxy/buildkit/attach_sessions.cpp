@@ -47,6 +47,7 @@ buildkit::grpc_code grpc_code_of(const failure& why)
     switch (why.code) {
         case errc::too_many:
         case errc::too_large: return buildkit::grpc_code::resource_exhausted;
+        case errc::no_match: return buildkit::grpc_code::failed_precondition;
         case errc::canceled: return buildkit::grpc_code::cancelled;
         case errc::internal: return buildkit::grpc_code::internal;
         default: return buildkit::grpc_code::unavailable;

@@ -69,13 +69,11 @@ asio::awaitable<void> run_flow(flow f, call_ptr c)
 }  // namespace
 
 buildkit_connection::buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
-    : service_{service},
+    : service_{&service},
       thread_{on},
       executor_{on.executor()},
       peer_{peer_host(downstream)},
-      number_{service.shared.connections.fetch_add(1, std::memory_order_relaxed)},
       tasks_{executor_},
-      links_{executor_, service.shared.pool, service.instruments, service.http2},
       connection_{std::move(downstream), http2::role::server, service.http2, *this}
 {
     on.watch(*this);
@@ -93,7 +91,9 @@ asio::awaitable<void> buildkit_connection::run()
     count_bytes();
     tasks_.cancel();
     co_await tasks_.join();
-    co_await links_.close();
+    if (links_) {
+        co_await links_->close();
+    }
     sessions_.clear();
     calls_.clear();
 }
@@ -101,11 +101,13 @@ asio::awaitable<void> buildkit_connection::run()
 void buildkit_connection::check_idle(time_point now)
 {
     count_bytes();
-    links_.check_idle(now);
+    if (links_) {
+        links_->check_idle(now);
+    }
     // A running build opens new calls all the time, and a GOAWAY would send them to a connection that nobody accepts
     // any more: only a connection without any is closed.
     const duration patience =
-        thread_.draining() ? std::min(service_.idle_timeout, drain_patience) : service_.idle_timeout;
+        thread_.draining() ? std::min(service_->idle_timeout, drain_patience) : service_->idle_timeout;
     if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= patience) {
         connection_.close_gracefully();
     }
@@ -113,12 +115,22 @@ void buildkit_connection::check_idle(time_point now)
 
 void buildkit_connection::count_bytes()
 {
-    service_.metrics.received(connection_.bytes_in() - std::exchange(counted_in_, connection_.bytes_in()));
-    service_.metrics.sent(connection_.bytes_out() - std::exchange(counted_out_, connection_.bytes_out()));
+    service_->metrics.received(connection_.bytes_in() - std::exchange(counted_in_, connection_.bytes_in()));
+    service_->metrics.sent(connection_.bytes_out() - std::exchange(counted_out_, connection_.bytes_out()));
+}
+
+void buildkit_connection::bind(buildkit_service& service)
+{
+    service_ = &service;
+    number_ = service.shared.connections.fetch_add(1, std::memory_order_relaxed);
+    links_.emplace(executor_, service.shared.pool, service.instruments, service.http2);
 }
 
 http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream, http2::header_list headers, bool)
 {
+    if (!links_) {
+        bind(service_->for_authority(headers.get(":authority")));
+    }
     if (buildkit::classify(headers.get(":path")).kind == method::control_session) {
         if (auto* handler = open_session(stream, headers)) {
             return handler;
@@ -153,10 +165,10 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{executor_, links_, tasks_, service_.http2, {}, {}};
-    around.on_ended = [this, uuid] { service_.shared.sessions.remove(uuid); };
+    session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}};
+    around.on_ended = [this, uuid] { service_->shared.sessions.remove(uuid); };
     around.on_gone = [this, uuid] {
-        service_.instruments.rpc_ended("moby.buildkit.v1.Control/Session", buildkit::name(grpc_code::ok));
+        service_->instruments.rpc_ended("moby.buildkit.v1.Control/Session", buildkit::name(grpc_code::ok));
         if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
             asio::post(executor_, [gone = std::move(found->second)] {});
             sessions_.erase(found);
@@ -164,7 +176,7 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     };
     auto made = std::make_shared<session>(uuid, engine(), stream, headers, std::move(around));
     std::string shared_key{headers.get(buildkit::session_shared_key_header)};
-    if (!service_.shared.sessions.add(uuid, executor_, made, std::move(shared_key))) {
+    if (!service_->shared.sessions.add(uuid, executor_, made, std::move(shared_key))) {
         return nullptr;
     }
     sessions_.emplace(std::move(uuid), made);
@@ -173,14 +185,18 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
 
 link_table::link_ptr buildkit_connection::find_default_link() const
 {
-    return default_worker_ ? links_.find(default_worker_) : nullptr;
+    return default_worker_ ? links_->find(default_worker_) : nullptr;
 }
 
 asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link()
 {
-    auto& pool = *service_.shared.pool.workers;
+    auto& pool = *service_->shared.pool.workers;
     balancer::pick_context context;
     context.kind = balancer::build_kind::internal;
+    context.needs.any_platform = true;
+    if (!service_->require.empty()) {
+        context.needs.labels.push_back(service_->require);
+    }
     std::shared_ptr<balancer::worker> candidate = default_worker_;
     for (;;) {
         if (!candidate) {
@@ -190,7 +206,7 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
             }
             candidate = chosen->worker();
         }
-        result<link_table::link_ptr> found = co_await links_.get(candidate);
+        result<link_table::link_ptr> found = co_await links_->get(candidate);
         if (found) {
             default_worker_ = candidate;
             co_return found;
@@ -206,7 +222,7 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
 void buildkit_connection::forget(call& ended, const call::ending& how)
 {
     const auto method = buildkit::classify(ended.headers().get(":path"));
-    service_.instruments.rpc_ended(method.label, buildkit::name(how.code));
+    service_->instruments.rpc_ended(method.label, buildkit::name(how.code));
     const auto found = calls_.find(&ended);
     if (found != calls_.end()) {
         asio::post(executor_, [gone = std::move(found->second)] {});
@@ -217,9 +233,9 @@ void buildkit_connection::forget(call& ended, const call::ending& how)
 void buildkit_connection::on_error(const http2::connection_error& error)
 {
     if (error.kind != "lost") {
-        service_.metrics.protocol_error(error.kind);
+        service_->metrics.protocol_error(error.kind);
         log::warn("connection closed for a protocol error",
-                  {{"listener", service_.listener}, {"kind", error.kind}, {"error", error.detail}});
+                  {{"listener", service_->listener}, {"kind", error.kind}, {"error", error.detail}});
     }
 }
 

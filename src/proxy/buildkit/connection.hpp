@@ -2,6 +2,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -29,10 +30,11 @@ public:
 
     // ---- For calls and their flows ----
 
-    buildkit_service& service() { return service_; }
+    /// Of the listener; by the name that the client dialled from its first call on.
+    buildkit_service& service() { return *service_; }
     boost::asio::any_io_executor executor() { return executor_; }
     http2::engine& engine() { return connection_.engine(); }
-    link_table& links() { return links_; }
+    link_table& links() { return *links_; }
     /// For what a flow starts beside itself: ends with the connection.
     task_group& tasks() { return tasks_; }
 
@@ -62,14 +64,15 @@ private:
 
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
     void begin(const std::shared_ptr<call>& c);
+    void bind(buildkit_service& service);
 
-    buildkit_service& service_;
+    buildkit_service* service_;
     data_thread& thread_;
     boost::asio::any_io_executor executor_;
     const std::string peer_;
-    const std::uint64_t number_;
+    std::uint64_t number_ = 0;
     task_group tasks_;
-    link_table links_;
+    std::optional<link_table> links_;  // none before the first call
     std::shared_ptr<balancer::worker> default_worker_;
     std::unordered_map<const call*, std::shared_ptr<call>> calls_;
     std::unordered_map<std::string, std::shared_ptr<session>> sessions_;

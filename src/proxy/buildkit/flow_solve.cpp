@@ -20,6 +20,8 @@ namespace {
 // The last messages of Status may come after Solve's answer; the build's log line waits this long for them.
 constexpr auto status_patience = 2s;
 
+constexpr std::string_view require_attribute = "build-arg:BUILDKIT_LB_REQUIRE";
+
 metrics::build_result result_of(const call::ending& how)
 {
     if (how.code == grpc_code::ok) {
@@ -87,6 +89,31 @@ std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info
     return record;
 }
 
+/// What the worker of a build must have.
+checked<balancer::requirements> needs_of(const buildkit::solve_info& info, const label_map& of_listener)
+{
+    balancer::requirements needs;
+    if (!of_listener.empty()) {
+        needs.labels.push_back(of_listener);
+    }
+    if (const auto wanted = info.attr(require_attribute); !wanted.empty()) {
+        auto labels = parse_labels(wanted);
+        if (!labels) {
+            return complaint{std::string{require_attribute} + ": " + labels.error().text +
+                             "; allowed: LABEL=VALUE[,LABEL=VALUE...], such as disk=ssd"};
+        }
+        needs.labels.push_back(std::move(*labels));
+    }
+    const auto platforms = info.attr("platform");
+    if (auto all = normal_platforms(platforms)) {
+        needs.platforms = std::move(*all);
+    } else {
+        // What can't be read is the worker's to refuse. A client's own builds look at things, they don't make any.
+        needs.any_platform = !platforms.empty() || info.internal;
+    }
+    return needs;
+}
+
 }  // namespace
 
 asio::awaitable<void> flow_solve(call_ptr c)
@@ -103,6 +130,11 @@ asio::awaitable<void> flow_solve(call_ptr c)
         co_return;
     }
     message.reset();
+    auto needs = needs_of(*info, service.require);
+    if (!needs) {
+        c->fail(grpc_code::invalid_argument, "buildkit-lb: " + needs.error().text);
+        co_return;
+    }
 
     balancer::build_description what;
     what.ref = info->ref;
@@ -121,6 +153,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
         co_return;
     }
     running_build build{c->connection(), describe(*c, *info)};
+    build.needs = std::move(*needs);
     build_record& record = *build.record;
     record.arrived = arrived;
     record.placed = arrived;

@@ -104,8 +104,9 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
     if (!message) {
         co_return;
     }
-    auto& pool = *c->connection().service().shared.pool.workers;
-    const auto now = pool.snapshot();
+    auto& service = c->connection().service();
+    auto& pool = *service.shared.pool.workers;
+    const auto now = balancer::narrowed(pool.snapshot(), service.require);
     const bool filtered = has_filter(*message);
     const bool empty = waits_for_workers(pool, *now);
     std::vector<std::string> records;
@@ -117,7 +118,7 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
             records.push_back(buildkit::unseen_worker_record());
         }
         if (!records.empty()) {
-            c->answer(buildkit::merge_worker_records(records));
+            c->answer(buildkit::merge_worker_records(records, pool.platforms().default_platform));
             co_return;
         }
     }
@@ -140,7 +141,7 @@ asio::awaitable<void> flow_list_workers(call_ptr c)
         c->fail(grpc_code::unavailable, "buildkit-lb: no worker of pool " + pool.name() + " has told of itself");
     } else {
         log_partial(failures, pool.name(), c->method().label);
-        c->answer(buildkit::merge_worker_records(records));
+        c->answer(buildkit::merge_worker_records(records, pool.platforms().default_platform));
     }
 }
 

@@ -130,6 +130,7 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
     balancer::pick_context context;
     context.kind = record.internal ? build_kind::internal : build_kind::ordinary;
     context.key = record.key;
+    context.needs = build.needs;
     context.now = clock::now();
     std::shared_ptr<balancer::worker> parent;
     if (record.linked) {

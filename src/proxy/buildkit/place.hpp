@@ -28,6 +28,7 @@ struct running_build {
     buildkit_connection& client;
     buildkit_pool& pool;
     std::shared_ptr<build_record> record;
+    balancer::requirements needs;  ///< of its worker
     std::optional<balancer::pick> chosen;
 
 private:

@@ -61,6 +61,17 @@ struct buildkit_service {
     std::uint32_t internal_builds_per_client = 200;
     http2::options http2;                                   ///< of every HTTP/2 connection, also inside tunnels
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
+    label_map require = {};                                 ///< what workers must have for builds of this listener
+
+    /// Clients that dialled one of these names are served by another service: another pool of the same listener.
+    struct host_route {
+        std::string host;  ///< in lower case; `*.example.test` stands for every name below
+        buildkit_service* served_by;
+    };
+    std::vector<host_route> hosts = {};
+
+    /// The service for a client that sent this `:authority`: by the very name, else by the longest pattern, else this.
+    buildkit_service& for_authority(std::string_view authority);
 };
 
 }  // namespace buildkit_lb::proxy

@@ -47,9 +47,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
           "9 pools[0].affinity.keys: 'tls-client' is not supported yet: leave it out");
     CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
     CHECK(in_pool("failover: {record: 1MiB}") == "9 pools[0].failover.record: " + out);
-    CHECK(in_pool("platform_routing: true") ==
-          "9 pools[0].platform_routing: 'true' is not supported yet; allowed: false");
-    CHECK(in_pool("default_platform: linux/amd64") == "9 pools[0].default_platform: " + out);
     CHECK(in_pool("tls: {ca: a}") == "9 pools[0].tls: " + out);
     CHECK(refusals("admin: {token_file: t}\n" + minimal()) == "1 admin.token_file: " + out);
 }
@@ -72,7 +69,7 @@ TEST_CASE("what is not supported yet is checked all the same")
     CHECK(complains_of(in_pool("failover: {record: 16MB}"), "'16MB' has the unit 'MB'"));
     CHECK(complains_of(in_pool("failover: {record: 1KiB}"),
                        "'1KiB' is out of range; allowed: a size from 64KiB to 1GiB"));
-    CHECK(complains_of(in_pool("default_platform: amd64"), "'amd64' is not a platform"));
+    CHECK(complains_of(in_pool("default_platform: linux"), "'linux' is not a platform"));
     CHECK(complains_of(in_pool("tls: {server_name: a b}"), "'a b' is not a host"));
     CHECK(complains_of(in_pool("slow_start: 600"), "'600' has no unit"));
     CHECK(complains_of(refusals("limits: {stream_per_connection: 5}\n" + minimal()),
