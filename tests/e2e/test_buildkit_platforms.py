@@ -47,8 +47,10 @@ def test_builds_go_to_workers_of_their_platform(stack, mixed, empty, program, ve
     assert not refused.ok
     assert "no worker of pool default has linux/s390x" in refused.output
     assert "arm has linux/arm64" in refused.output
-    both = build(client, lb.address, empty, 4, platform=f"{own},linux/arm64")
-    assert not both.ok and f"has {own} and linux/arm64" in both.output
+    # That worker adds what its processor runs to its list.
+    assert where(build(client, lb.address, empty, 4, platform=f"{own},linux/arm64").check(), mixed) == [mixed[2]]
+    several = build(client, lb.address, empty, 5, platform=f"{own},linux/s390x")
+    assert not several.ok and f"has {own} and linux/s390x" in several.output
 
 
 def test_labels_choose_workers(stack, mixed, empty):
@@ -71,8 +73,9 @@ def test_a_listener_for_one_platform(stack, mixed, empty):
     client = stack.client("buildx")
     for number in range(2):
         assert where(build(client, lb.address, empty, number).check(), mixed) == [mixed[2]]
-    listed = stack.client().run("--addr", lb.address, "debug", "workers").stdout
-    assert "linux/arm64" in listed and own_platform(mixed[0]) not in listed
+    def listed(address):
+        return stack.client().run("--addr", address, "debug", "workers").stdout
+    assert listed(lb.address) == listed(mixed[2].address)
 
 
 def test_a_port_serves_several_pools_by_the_name_that_is_dialled(stack, mixed, empty):
@@ -83,6 +86,8 @@ def test_a_port_serves_several_pools_by_the_name_that_is_dialled(stack, mixed, e
                                "hosts": [{"host": "127.0.0.2", "pool": "team-a"}]}]
     lb.start()
     for program, version in VERSIONS:
+        if (program, version) == ("buildx", "v0.13"):
+            continue  # it always says localhost
         client = stack.client(program, version)
         assert where(build(client, f"tcp://127.0.0.1:{port}", empty, 0).check(), mixed) == [mixed[0]]
         assert where(build(client, f"tcp://127.0.0.2:{port}", empty, 1).check(), mixed) == [mixed[1]]
