@@ -62,7 +62,7 @@ nlohmann::ordered_json describe(const balancer::pool& pool, const balancer::work
 response workers_page(const context& about)
 {
     auto list = nlohmann::ordered_json::array();
-    for (const auto& pool : about.pools) {
+    for (const auto& pool : about.pools()) {
         const auto snapshot = pool->snapshot();
         for (const auto& view : snapshot->workers) {
             list.push_back(describe(*pool, view));
@@ -76,6 +76,22 @@ response workers_page(const context& about)
 }
 
 }  // namespace
+
+response reload_response(const reload_outcome& outcome)
+{
+    nlohmann::ordered_json body{{"reloaded", outcome.errors.empty()}};
+    if (!outcome.errors.empty()) {
+        body["error"] = "the configuration is bad: nothing has changed";
+        body["errors"] = outcome.errors;
+    } else {
+        body["changes"] = outcome.changes;
+        body["warnings"] = outcome.warnings;
+    }
+    response answer;
+    answer.status = outcome.errors.empty() ? 200 : 422;
+    answer.body = body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return answer;
+}
 
 router make_routes(const context& about)
 {

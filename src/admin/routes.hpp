@@ -20,9 +20,17 @@ struct readiness {
 /// What the admin pages speak of. Outlives the server; used on its thread.
 struct context {
     const metrics::instruments& instruments;
-    std::vector<std::shared_ptr<balancer::pool>> pools;
+    std::function<std::vector<std::shared_ptr<balancer::pool>>()> pools;
     std::function<readiness()> ready;
 };
+
+/// What a reload came to: errors, and nothing has changed; or what has.
+struct reload_outcome {
+    std::vector<std::string> errors;
+    std::vector<std::string> changes;   ///< one line a value of the file
+    std::vector<std::string> warnings;  ///< what takes effect only after a restart
+};
+response reload_response(const reload_outcome& outcome);
 
 /// The pages every balancer has: /metrics, /healthz, /readyz, /api/v1/workers.
 router make_routes(const context& about);

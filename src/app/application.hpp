@@ -2,20 +2,18 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <filesystem>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "admin/server.hpp"
-#include "balancer/pool.hpp"
-#include "config/config.hpp"
-#include "core/event.hpp"
+#include "app/listener_unit.hpp"
+#include "app/pool_unit.hpp"
+#include "config/load.hpp"
 #include "core/task_group.hpp"
-#include "health/prober.hpp"
 #include "metrics/instruments.hpp"
-#include "proxy/buildkit/service.hpp"
 #include "proxy/data_thread.hpp"
-#include "proxy/listener.hpp"
-#include "proxy/tcp/tcp_connection.hpp"
 
 namespace buildkit_lb::app {
 
@@ -23,21 +21,33 @@ namespace buildkit_lb::app {
 /// accepts, probes, serves admin requests and handles signals; connections are on the data threads.
 class application {
 public:
-    /// Binds all addresses; throws std::runtime_error when one can't be.
-    explicit application(const config::root& settings);
+    /// Binds all addresses; throws std::runtime_error when one can't be. `config_file` is read again by a reload.
+    application(const config::root& settings, std::filesystem::path config_file);
     ~application();
 
     /// Runs until stopped by SIGTERM or SIGINT. True when every connection ended by itself.
     bool run();
 
 private:
-    struct pool;
-    struct service;
+    using pool_ptr = std::shared_ptr<pool_unit>;
+    using listener_ptr = std::unique_ptr<listener_unit>;
 
-    void make_pools();
-    pool& find_pool(std::string_view name) const;
-    void make_listener(const config::listener& from);
+    pool_ptr make_pool(const config::pool& from, const config::limits& limits);
+    static pool_ptr find_pool(const std::vector<pool_ptr>& among, std::string_view name);
+    listener_unit::surroundings around(const config::root& settings, const std::vector<pool_ptr>& pools);
+    std::vector<std::shared_ptr<balancer::pool>> balancer_pools() const;
     void make_admin();
+
+    // ---- Reload (reload.cpp) ----
+
+    /// Reads the configuration again and takes it over, or changes nothing and says what is wrong.
+    admin::reload_outcome reload();
+    void apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made);
+    boost::asio::awaitable<void> reload_on_hangup();
+    /// Drops what a reload has taken out once nobody uses it.
+    void sweep_retired(time_point now);
+    boost::asio::awaitable<void> end_pool(pool_ptr p);
+
     admin::readiness ready() const;
 
     boost::asio::awaitable<void> sweep();
@@ -46,14 +56,18 @@ private:
     boost::asio::awaitable<void> drain();
     boost::asio::awaitable<void> stop_everything();
 
-    const config::root settings_;
+    const std::filesystem::path config_file_;
+    config::root settings_;
+    config::flat_values written_;  // of the file that settings_ came from
     boost::asio::io_context control_{1};
     boost::asio::signal_set signals_;
+    boost::asio::signal_set hangups_;
     metrics::instruments instruments_;
-    std::vector<std::unique_ptr<pool>> pools_;
-    std::vector<std::unique_ptr<service>> services_;
+    std::vector<pool_ptr> pools_;
+    std::vector<pool_ptr> retired_pools_;  // still used by connections
     proxy::data_plane threads_;
-    std::vector<std::unique_ptr<proxy::listener>> listeners_;
+    std::vector<listener_ptr> listeners_;
+    std::vector<listener_ptr> retired_listeners_;  // closed; their connections go on
     std::unique_ptr<admin::server> admin_;
     bool stopping_ = false;
     bool all_ended_ = true;

@@ -31,7 +31,7 @@ int run(const config::root& settings, const std::string& config_file)
     // the environment only; there are no threads yet.
     ::setenv("GRPC_DNS_RESOLVER", "native", 0);
     log::info("starting", {{"version", BUILDKIT_LB_VERSION}, {"config", config_file}});
-    application everything{settings};
+    application everything{settings, config_file};
     constexpr int cut_connections = 3;
     return everything.run() ? 0 : cut_connections;
 }

@@ -10,6 +10,9 @@ obstacle find_obstacle(const worker_view& view, const pick_context& context)
     if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
         return obstacle::tried;
     }
+    if (view.leaving) {
+        return obstacle::leaving;
+    }
     if (view.draining) {
         return obstacle::draining;
     }
@@ -30,6 +33,7 @@ std::string describe(obstacle what, const worker_view& view)
     const auto& w = *view.worker;
     switch (what) {
         case obstacle::tried: return "could not be connected to";
+        case obstacle::leaving: return "leaving the pool";
         case obstacle::draining: return "draining";
         case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
         case obstacle::full:

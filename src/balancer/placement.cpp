@@ -15,6 +15,12 @@ void call_all(std::vector<std::function<void()>>& continuations)
 
 }  // namespace
 
+void placement::set_limits(const placement_limits& limits)
+{
+    const std::lock_guard lock{mutex_};
+    limits_ = limits;
+}
+
 bool placement::begin(const build_description& description)
 {
     const std::lock_guard lock{mutex_};

@@ -62,6 +62,9 @@ public:
 
     explicit placement(placement_limits limits) : limits_{limits} {}
 
+    /// From now on. What is held or remembered already stays.
+    void set_limits(const placement_limits& limits);
+
     /// A Control/Solve has arrived. False when a build of that Ref runs already.
     bool begin(const build_description& build);
 
@@ -134,8 +137,8 @@ private:
     void settle_children(news& out);
     void try_find_parent(build& child, news& out);
 
-    const placement_limits limits_;
     mutable std::mutex mutex_;
+    placement_limits limits_;  // guarded by mutex_
     std::unordered_map<std::string, build> builds_;
     std::unordered_map<std::string, std::unordered_set<std::string>> builds_of_session_;
     std::unordered_set<std::string> orphans_;  // builds with a pending find_parent()
@@ -148,7 +151,7 @@ private:
         std::list<wait>::iterator at;
     };
     std::unordered_map<wait_id, place_of_wait> wait_index_;
-    std::list<std::pair<time_point, wait_id>> deadlines_;  // in order, since all hold times are equal
+    std::list<std::pair<time_point, wait_id>> deadlines_;  // in order, but for a change of the hold time
 
     struct remembered {
         worker_ptr where;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "balancer/obstacle.hpp"
 
@@ -19,14 +20,26 @@ std::string_view to_string(worker_health health)
 bool pool_snapshot::ready() const
 {
     return std::any_of(workers.begin(), workers.end(), [this](const worker_view& v) {
-        return !v.draining && (v.health == worker_health::up || (v.health == worker_health::unknown && !probed));
+        return !v.draining && !v.leaving &&
+               (v.health == worker_health::up || (v.health == worker_health::unknown && !probed));
     });
 }
+
+namespace {
+
+worker_view view_of(worker_settings settings)
+{
+    worker_view view;
+    view.labels = settings.labels;
+    view.worker = std::make_shared<worker>(std::move(settings));
+    return view;
+}
+
+}  // namespace
 
 pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
            queue_settings queue, platform_settings platforms)
     : name_{std::move(name)},
-      policy_name_{chosen_by->name()},
       policy_{std::move(chosen_by)},
       queue_settings_{queue},
       platform_settings_{std::move(platforms)}
@@ -34,9 +47,7 @@ pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_p
     pool_snapshot first;
     first.pool = name_;
     for (auto& settings : workers) {
-        worker_view view;
-        view.worker = std::make_shared<worker>(std::move(settings));
-        first.workers.push_back(std::move(view));
+        first.workers.push_back(view_of(std::move(settings)));
     }
     snapshot_ = std::make_shared<const pool_snapshot>(std::move(first));
 }
@@ -71,7 +82,7 @@ std::optional<pick> pool::choose(const pick_context& context)
                               : policy_->choose(eligible, context);
     assert(chosen.index < eligible.size());
     // Counted under the lock, so that the next pick sees it.
-    return pick{lease{eligible[chosen.index], context.kind, weak_from_this()}, policy_name_, chosen.reason};
+    return pick{lease{eligible[chosen.index], context.kind, weak_from_this()}, policy_->name(), chosen.reason};
 }
 
 fitness pool::best_fitness(const fitting_workers& fitting, const pick_context& context) const
@@ -98,7 +109,7 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
         if (view.worker == w) {
             const obstacle found = find_obstacle(view, context);
             if (found == obstacle::none || found == obstacle::full) {
-                return pick{lease{w, context.kind, weak_from_this()}, policy_name_, reason};
+                return pick{lease{w, context.kind, weak_from_this()}, policy_->name(), reason};
             }
         }
     }
@@ -108,7 +119,7 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
 std::string pool::explain_no_pick(const pick_context& context) const
 {
     const auto now = snapshot();
-    return "no worker of pool " + name_ + " can take a build: " + list_obstacles(*now, context, platform_settings_);
+    return "no worker of pool " + name_ + " can take a build: " + list_obstacles(*now, context, platforms());
 }
 
 void pool::set_health(const worker& w, worker_health health, std::string last_error)
@@ -127,10 +138,10 @@ void pool::set_facts(const worker& w, std::shared_ptr<const worker_facts> facts)
 void pool::compare_platforms(pool_snapshot& of)
 {
     of.commonest_platform = commonest_platform(of.workers, {});
-    const auto& first = of.workers.front().facts;
-    of.same_platforms = std::all_of(of.workers.begin(), of.workers.end(), [&](const worker_view& view) {
-        return view.facts && view.facts->platforms == first->platforms;
-    });
+    const auto first = of.workers.empty() ? nullptr : of.workers.front().facts;
+    of.same_platforms = first && std::all_of(of.workers.begin(), of.workers.end(), [&](const worker_view& view) {
+                            return view.facts && view.facts->platforms == first->platforms;
+                        });
 }
 
 void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
@@ -147,20 +158,102 @@ std::size_t pool::remembered_keys() const
 
 void pool::report_connect_failure(const worker& w, const failure& why)
 {
-    if (!observer_) {
+    failure_observer observer;
+    {
+        const std::lock_guard lock{mutex_};
+        observer = observer_;
+    }
+    if (!observer) {
         return;
     }
     set_health(w, worker_health::down, why.detail);
-    observer_(w, why);
+    observer(w, why);
 }
 
 void pool::observe_connect_failures(failure_observer observer)
 {
-    observer_ = std::move(observer);
     const std::lock_guard lock{mutex_};
+    observer_ = std::move(observer);
     auto next = std::make_shared<pool_snapshot>(*snapshot_);
-    next->probed = true;
+    next->probed = observer_ != nullptr;
+    if (!next->probed) {
+        for (auto& view : next->workers) {
+            view.health = worker_health::unknown;
+            view.last_error.clear();
+        }
+    }
     snapshot_ = std::move(next);
+}
+
+queue_settings pool::queue() const
+{
+    const std::lock_guard lock{mutex_};
+    return queue_settings_;
+}
+
+platform_settings pool::platforms() const
+{
+    const std::lock_guard lock{mutex_};
+    return platform_settings_;
+}
+
+void pool::set_workers(std::vector<worker_settings> workers)
+{
+    {
+        const std::lock_guard lock{mutex_};
+        auto next = std::make_shared<pool_snapshot>(*snapshot_);
+        std::vector<worker_view> before = std::exchange(next->workers, {});
+        for (auto& settings : workers) {
+            const auto same = std::find_if(before.begin(), before.end(), [&](const worker_view& view) {
+                return view.worker->name() == settings.name && view.worker->address() == settings.address;
+            });
+            if (same == before.end()) {
+                next->workers.push_back(view_of(std::move(settings)));
+                continue;
+            }
+            same->leaving = false;
+            same->labels = settings.labels;
+            same->worker->update(settings);
+            next->workers.push_back(std::move(*same));
+            before.erase(same);
+        }
+        for (auto& gone : before) {
+            gone.leaving = true;
+            next->workers.push_back(std::move(gone));
+        }
+        compare_platforms(*next);
+        snapshot_ = std::move(next);
+    }
+    serve_queue();
+}
+
+bool pool::drop_idle_leavers()
+{
+    const std::lock_guard lock{mutex_};
+    const auto idle = [](const worker_view& view) {
+        return view.leaving && view.worker->active_builds() == 0 && view.worker->internal_builds() == 0;
+    };
+    if (std::none_of(snapshot_->workers.begin(), snapshot_->workers.end(), idle)) {
+        return false;
+    }
+    auto next = std::make_shared<pool_snapshot>(*snapshot_);
+    std::erase_if(next->workers, idle);
+    compare_platforms(*next);
+    snapshot_ = std::move(next);
+    return true;
+}
+
+void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, platform_settings platforms)
+{
+    {
+        const std::lock_guard lock{mutex_};
+        if (chosen_by) {
+            policy_ = std::move(chosen_by);
+        }
+        queue_settings_ = queue;
+        platform_settings_ = std::move(platforms);
+    }
+    serve_queue();
 }
 
 void pool::update(const worker& w, const std::function<void(worker_view&)>& change)

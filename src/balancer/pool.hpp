@@ -31,7 +31,6 @@ public:
          queue_settings queue = {}, platform_settings platforms = {});
 
     const std::string& name() const { return name_; }
-    std::string_view policy_name() const { return policy_name_; }
 
     /// The workers as they are now.
     std::shared_ptr<const pool_snapshot> snapshot() const;
@@ -70,8 +69,8 @@ public:
     bool admit_over_cap(const std::string& invocation);
 
     std::size_t queue_length() const;
-    const queue_settings& queue() const { return queue_settings_; }
-    const platform_settings& platforms() const { return platform_settings_; }
+    queue_settings queue() const;
+    platform_settings platforms() const;
 
     /// One line for people: each worker of the pool and why it could not take a build.
     std::string explain_no_pick(const pick_context& context) const;
@@ -92,8 +91,21 @@ public:
     /// to health when probes are off (they could never bring it back).
     void report_connect_failure(const worker& w, const failure& why);
 
-    /// Called once, before any traffic, by whoever probes this pool.
+    /// By whoever probes this pool from now on. Empty: nobody does, and what was found does not count any more.
     void observe_connect_failures(failure_observer observer);
+
+    // ---- A new configuration ----
+
+    /// The pool has these workers from now on. One that has the same name and address as before stays the same worker,
+    /// with its builds and what is known of it, and gets the new settings. Those that are not named leave: they take no
+    /// new build.
+    void set_workers(std::vector<worker_settings> workers);
+
+    /// Drops the workers that leave and have no build any more. Whether there were any.
+    bool drop_idle_leavers();
+
+    /// `chosen_by`: nullptr keeps the policy, with what it remembers.
+    void set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, platform_settings platforms);
 
 private:
     /// Continuations to call without the lock.
@@ -112,15 +124,14 @@ private:
     static void tell(news& all);
 
     const std::string name_;
-    const std::string policy_name_;
     mutable std::mutex mutex_;
     std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
     std::size_t internal_rotation_ = 0;              // guarded by mutex_
-    const queue_settings queue_settings_;
-    const platform_settings platform_settings_;
-    build_queue queue_;          // guarded by mutex_
-    failure_observer observer_;  // set before any traffic
+    queue_settings queue_settings_;                  // guarded by mutex_
+    platform_settings platform_settings_;            // guarded by mutex_
+    build_queue queue_;                              // guarded by mutex_
+    failure_observer observer_;                      // guarded by mutex_
 };
 
 }  // namespace buildkit_lb::balancer

@@ -26,7 +26,7 @@ std::string_view label_of(const worker_view& view, std::string_view name)
     if (name == platform_label) {
         return view.facts ? native_platform_of(*view.facts) : std::string_view{};
     }
-    const auto& configured = view.worker->labels();
+    const auto& configured = view.labels;
     if (const auto own = configured.find(name); own != configured.end()) {
         return own->second;
     }

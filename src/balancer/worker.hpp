@@ -22,20 +22,34 @@ struct worker_settings {
     label_map labels = {};  ///< beside those that the worker tells of itself, which they outdo
 };
 
-/// One worker of a pool: its settings and its load. Shared by all threads; lives as long as anything refers to it.
+/// One worker of a pool: its settings, which a reload may change, and its load. Shared by all threads; lives as long as
+/// anything refers to it.
 class worker {
 public:
-    explicit worker(worker_settings s) : settings_{std::move(s)} {}
+    explicit worker(const worker_settings& s)
+        : name_{s.name},
+          address_{s.address},
+          weight_{s.weight},
+          max_builds_{s.max_builds},
+          max_internal_builds_{s.max_internal_builds}
+    {
+    }
     worker(const worker&) = delete;
     worker& operator=(const worker&) = delete;
 
-    const std::string& name() const { return settings_.name; }
-    const endpoint& address() const { return settings_.address; }
-    worker_weight weight() const { return settings_.weight; }
-    std::uint32_t max_builds() const { return settings_.max_builds; }
-    std::uint32_t max_internal_builds() const { return settings_.max_internal_builds; }
+    const std::string& name() const { return name_; }
+    const endpoint& address() const { return address_; }
+    worker_weight weight() const { return weight_.load(std::memory_order_relaxed); }
+    std::uint32_t max_builds() const { return max_builds_.load(std::memory_order_relaxed); }
+    std::uint32_t max_internal_builds() const { return max_internal_builds_.load(std::memory_order_relaxed); }
 
-    const label_map& labels() const { return settings_.labels; }
+    /// All but the name and the address.
+    void update(const worker_settings& s)
+    {
+        weight_.store(s.weight, std::memory_order_relaxed);
+        max_builds_.store(s.max_builds, std::memory_order_relaxed);
+        max_internal_builds_.store(s.max_internal_builds, std::memory_order_relaxed);
+    }
 
     /// Builds placed here that have not ended. With `protocol: tcp` a connection counts as a build.
     std::uint32_t active_builds() const { return active_builds_.load(std::memory_order_relaxed); }
@@ -46,7 +60,11 @@ public:
 
 private:
     friend class lease;
-    worker_settings settings_;
+    const std::string name_;
+    const endpoint address_;
+    std::atomic<worker_weight> weight_;
+    std::atomic<std::uint32_t> max_builds_;
+    std::atomic<std::uint32_t> max_internal_builds_;
     std::atomic<std::uint32_t> active_builds_{0};
     std::atomic<std::uint32_t> internal_builds_{0};
 };

@@ -80,6 +80,8 @@ struct health_check {
     milliseconds timeout = 2s;
     std::uint32_t unhealthy_after = 3;  ///< failed probes in a row
     std::uint32_t healthy_after = 2;    ///< passed probes in a row
+
+    bool operator==(const health_check&) const = default;
 };
 
 struct outlier_detection {
@@ -94,6 +96,8 @@ struct affinity {
     std::uint32_t spill_after = 4;
     std::uint32_t memory = 100000;   ///< keys remembered
     milliseconds warmth_ttl = 168h;  ///< a build keeps its worker warm for so long
+
+    bool operator==(const affinity&) const = default;
 };
 
 struct queue {

@@ -36,6 +36,9 @@ load_result read(const YAML::Node& document, std::string_view file)
         check_rules(out.value, in);
     }
     out.problems = in.take();
+    if (out) {
+        out.written = flatten(document);
+    }
     return out;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "config/difference.hpp"
 
 namespace buildkit_lb::config {
 
@@ -23,6 +24,7 @@ struct problem {
 /// What load() returns: a configuration, or at least one problem.
 struct load_result {
     root value;
+    flat_values written;  ///< the values that stand in the file, for difference()
     std::vector<problem> problems;
 
     explicit operator bool() const { return problems.empty(); }

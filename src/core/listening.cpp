@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/log.hpp"
 #include "core/resolve.hpp"
 
 namespace buildkit_lb {
@@ -27,6 +28,31 @@ void remove_stale_socket(const std::string& path)
         ::unlink(path.c_str());
     }
     ::close(fd);
+}
+
+using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+
+/// A new process takes the port over from one of the same user that still listens (which then stops): both share it
+/// meanwhile. Whoever meets nobody still allows that, from after its bind on: so that the second one knows.
+void bind_or_share(stream_acceptor& acceptor, const socket_address& where, const endpoint& address,
+                   boost::system::error_code& error)
+{
+    acceptor.bind(where, error);
+    if (address.type == endpoint::kind::unix_socket) {
+        return;
+    }
+    if (error == asio::error::address_in_use) {
+        boost::system::error_code shared;
+        acceptor.set_option(reuse_port{true}, shared);
+        acceptor.bind(where, shared);
+        if (!shared) {
+            error = shared;
+            log::warn("another process of this user listens here too: connections go to both until it stops",
+                      {{"address", address.to_string()}});
+        }
+    } else if (!error) {
+        acceptor.set_option(reuse_port{true}, error);
+    }
 }
 
 std::string remedy_for(const boost::system::error_code& error)
@@ -65,7 +91,7 @@ stream_acceptor listen_on(asio::any_io_executor executor, const endpoint& addres
         acceptor.set_option(asio::socket_base::reuse_address{true}, error);
     }
     if (!error) {
-        acceptor.bind(where, error);
+        bind_or_share(acceptor, where, address, error);
     }
     if (!error) {
         acceptor.listen(backlog, error);

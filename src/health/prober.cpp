@@ -65,17 +65,13 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
       tasks_{control}
 {
     if (settings_.type == config::probe_type::off) {
+        pool_->observe_connect_failures({});
         return;
     }
-    const health_tracker::thresholds limits{settings_.unhealthy_after, settings_.healthy_after};
-    const auto snapshot = pool_->snapshot();
-    for (const auto& view : snapshot->workers) {
-        watches_.push_back(std::make_unique<watch>(watch{view.worker, health_tracker{limits}, nullptr}));
-    }
+    watch_all();
     pool_->observe_connect_failures(
         [this, executor = control_, still = std::weak_ptr{alive_}](const balancer::worker& w, const failure& why) {
-            // On a data thread. The worker is kept by the snapshot that its watch was made from; `this` is touched on
-            // the control thread only.
+            // On a data thread; `this` is touched on the control thread only, and the worker only compared by address.
             asio::post(executor, [this, still, worker = &w, why] {
                 if (still.lock()) {
                     connect_failed(*worker, why);
@@ -86,11 +82,54 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
 
 prober::~prober() = default;
 
+void prober::watch_all()
+{
+    const health_tracker::thresholds limits{settings_.unhealthy_after, settings_.healthy_after};
+    const auto snapshot = pool_->snapshot();
+    std::erase_if(watches_, [&](const auto& of) {
+        const bool there = std::any_of(snapshot->workers.begin(), snapshot->workers.end(),
+                                       [&](const auto& view) { return view.worker == of->worker; });
+        if (!there && of->probing != nullptr) {
+            of->probing->emit(asio::cancellation_type::terminal);
+        }
+        return !there;
+    });
+    for (const auto& view : snapshot->workers) {
+        if (std::none_of(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker == view.worker; })) {
+            watches_.push_back(std::make_shared<watch>(watch{view.worker, health_tracker{limits}, view.facts}));
+        }
+    }
+}
+
 void prober::start()
 {
     for (const auto& of : watches_) {
-        tasks_.spawn("probe", probe_forever(*of));
+        begin(of);
     }
+}
+
+void prober::follow()
+{
+    if (settings_.type == config::probe_type::off) {
+        return;
+    }
+    watch_all();
+    for (const auto& of : watches_) {
+        if (of->probing == nullptr) {
+            begin(of);
+        }
+    }
+}
+
+void prober::begin(const std::shared_ptr<watch>& of)
+{
+    of->probing = &tasks_.spawn("probe", probe_forever(of));
+}
+
+asio::awaitable<void> prober::probe_forever(std::shared_ptr<watch> of)
+{
+    co_await probe_until_cancelled(*of);
+    of->probing = nullptr;
 }
 
 asio::awaitable<void> prober::stop()
@@ -99,7 +138,7 @@ asio::awaitable<void> prober::stop()
     co_await tasks_.join();
 }
 
-asio::awaitable<void> prober::probe_forever(watch& of)
+asio::awaitable<void> prober::probe_until_cancelled(watch& of)
 {
     asio::steady_timer timer{control_};
     for (;;) {

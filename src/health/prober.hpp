@@ -38,6 +38,9 @@ public:
     /// Begins to probe: every worker at once, so that the pool is known soon.
     void start();
 
+    /// The pool has other workers now: new ones are probed at once, those that are gone no more. After start().
+    void follow();
+
     /// Ends all probes and returns when they have ended.
     boost::asio::awaitable<void> stop();
 
@@ -47,9 +50,13 @@ private:
         std::shared_ptr<balancer::worker> worker;
         health_tracker tracker;
         std::shared_ptr<const balancer::worker_facts> facts;  // null until a probe has learned them
+        boost::asio::cancellation_signal* probing = nullptr;  // null before start() and once it has ended
     };
 
-    boost::asio::awaitable<void> probe_forever(watch& of);
+    void watch_all();
+    void begin(const std::shared_ptr<watch>& of);
+    boost::asio::awaitable<void> probe_forever(std::shared_ptr<watch> of);
+    boost::asio::awaitable<void> probe_until_cancelled(watch& of);
     void probed(watch& of, const probe_result& found);
     void learned(watch& of, const std::shared_ptr<const balancer::worker_facts>& facts);
     void warn_of_twins(const watch& of) const;
@@ -63,7 +70,7 @@ private:
     metrics::instruments& instruments_;
     const probe probe_;
     const random_source random_;
-    std::vector<std::unique_ptr<watch>> watches_;
+    std::vector<std::shared_ptr<watch>> watches_;
     // Dies with this object: a failure that a data thread reports later is dropped.
     std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
     task_group tasks_;

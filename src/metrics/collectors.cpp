@@ -4,6 +4,7 @@
 #include <fstream>
 #include <optional>
 #include <prometheus/metric_family.h>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -29,7 +30,7 @@ MetricFamily gauge_family(const char* name, const char* help)
 
 class pool_collector : public prometheus::Collectable {
 public:
-    explicit pool_collector(std::vector<std::shared_ptr<const balancer::pool>> pools) : pools_{std::move(pools)} {}
+    explicit pool_collector(pool_list pools) : pools_{std::move(pools)} {}
 
     std::vector<MetricFamily> Collect() const override
     {
@@ -44,7 +45,7 @@ public:
         auto caps = gauge_family("buildkit_lb_worker_max_builds", "The worker's cap of builds; 0 when it has none.");
         auto waiting = gauge_family("buildkit_lb_queue_length", "Builds that wait for a worker.");
         auto keys = gauge_family("buildkit_lb_remembered_keys", "Affinity keys whose warm workers are known.");
-        for (const auto& pool : pools_) {
+        for (const auto& pool : pools_()) {
             ClientMetric known;
             known.label = {{"pool", pool->name()}};
             known.gauge.value = static_cast<double>(pool->remembered_keys());
@@ -54,7 +55,12 @@ public:
             length.gauge.value = static_cast<double>(pool->queue_length());
             waiting.metric.push_back(std::move(length));
             const auto snapshot = pool->snapshot();
+            std::set<std::string_view> names;
             for (const auto& view : snapshot->workers) {
+                // One that leaves may have a successor of the same name.
+                if (!names.insert(view.worker->name()).second) {
+                    continue;
+                }
                 ClientMetric metric;
                 metric.label = {{"pool", pool->name()}, {"worker", view.worker->name()}};
                 metric.gauge.value = view.health == balancer::worker_health::down ? 0 : 1;
@@ -79,7 +85,7 @@ public:
     }
 
 private:
-    const std::vector<std::shared_ptr<const balancer::pool>> pools_;
+    const pool_list pools_;
 };
 
 std::optional<double> cpu_seconds()
@@ -195,8 +201,7 @@ private:
 
 }  // namespace
 
-std::shared_ptr<const prometheus::Collectable> make_pool_collector(
-    std::vector<std::shared_ptr<const balancer::pool>> pools)
+std::shared_ptr<const prometheus::Collectable> make_pool_collector(pool_list pools)
 {
     return std::make_shared<pool_collector>(std::move(pools));
 }

@@ -11,8 +11,8 @@
 namespace buildkit_lb::metrics {
 
 /// State of every worker of these pools: buildkit_lb_worker_up, …_draining and …_active_builds.
-std::shared_ptr<const prometheus::Collectable> make_pool_collector(
-    std::vector<std::shared_ptr<const balancer::pool>> pools);
+using pool_list = std::function<std::vector<std::shared_ptr<balancer::pool>>()>;
+std::shared_ptr<const prometheus::Collectable> make_pool_collector(pool_list pools);
 
 /// The usual process_* metrics, out of /proc.
 std::shared_ptr<const prometheus::Collectable> make_process_collector();

@@ -106,8 +106,13 @@ instruments::instruments(std::string_view version)
                               "Builds that got no worker: queue full, waited too long, or no worker was up.")},
       internal_refused_{counter(registry_, "buildkit_lb_internal_builds_refused_total",
                                 "Internal builds refused at the limit of a client or of a worker.")},
-      rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")}
+      rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")},
+      reloads_{counter(registry_, "buildkit_lb_config_reloads_total",
+                       "Times the configuration was read again: taken over (ok) or refused (error).")}
 {
+    for (const auto* outcome : {"ok", "error"}) {
+        reloads_.Add({{"result", outcome}});
+    }
     prometheus::BuildGauge()
         .Name("buildkit_lb_build_info")
         .Help("Always 1; the label tells the version that runs.")
@@ -238,6 +243,11 @@ void instruments::rpc_ended(std::string_view method, std::string_view code)
         rpcs_by_method_[std::string{method}].emplace_back(code, counted);
     }
     counted->Increment();
+}
+
+void instruments::config_reloaded(bool taken)
+{
+    reloads_.Add({{"result", taken ? "ok" : "error"}}).Increment();
 }
 
 void instruments::add_collector(std::shared_ptr<const prometheus::Collectable> collector)

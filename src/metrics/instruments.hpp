@@ -111,6 +111,9 @@ public:
     /// for a method that is not in its table. Cheap enough for every call: a shared lock and one hash.
     void rpc_ended(std::string_view method, std::string_view code);
 
+    /// The configuration was read again: taken over, or refused.
+    void config_reloaded(bool taken);
+
     /// Adds what is read at scrape time only (pool state, the process). Kept until the end.
     void add_collector(std::shared_ptr<const prometheus::Collectable> collector);
 
@@ -141,6 +144,7 @@ private:
     counters& queue_rejected_;
     counters& internal_refused_;
     counters& rpcs_;
+    counters& reloads_;
 
     struct text_hash {
         using is_transparent = void;

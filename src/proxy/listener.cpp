@@ -64,7 +64,7 @@ listener::listener(asio::any_io_executor control, listener_settings settings, da
       settings_{std::move(settings)},
       threads_{threads},
       metrics_{instruments.for_listener(settings_.name)},
-      handler_{std::move(handler)},
+      handler_{std::make_shared<const connection_handler>(std::move(handler))},
       acceptor_{listen_on(control, settings_.address, backlog)},
       tasks_{control}
 {
@@ -72,7 +72,7 @@ listener::listener(asio::any_io_executor control, listener_settings settings, da
 
 listener::~listener()
 {
-    close();
+    stop_listening(acceptor_, settings_.address);
 }
 
 void listener::start()
@@ -80,8 +80,22 @@ void listener::start()
     tasks_.spawn("accept", accept_loop());
 }
 
+void listener::update(std::uint32_t max_connections, connection_handler handler)
+{
+    settings_.max_connections = max_connections;
+    handler_ = std::make_shared<const connection_handler>(std::move(handler));
+}
+
 void listener::close()
 {
+    // Whoever waits in the backlog has a connection, as far as it knows: closing would reset it.
+    while (acceptor_.is_open() && connections() < settings_.max_connections) {
+        const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            break;
+        }
+        hand_over(fd);
+    }
     stop_listening(acceptor_, settings_.address);
 }
 
@@ -135,9 +149,10 @@ void listener::hand_over(int fd)
 {
     set_tcp_options(fd);
     data_thread& thread = threads_.least_busy();
-    auto run = [](listener& self, data_thread& on, stream_socket socket, counted,
-                  data_thread::place) -> asio::awaitable<void> { co_await self.handler_(on, std::move(socket)); };
-    auto begin = [this, &thread, fd, run, counter = counted{*this}, place = data_thread::place{thread}]() mutable {
+    auto run = [](std::shared_ptr<const connection_handler> handler, data_thread& on, stream_socket socket, counted,
+                  data_thread::place) -> asio::awaitable<void> { co_await (*handler)(on, std::move(socket)); };
+    auto begin = [this, &thread, fd, run, handler = handler_, counter = counted{*this},
+                  place = data_thread::place{thread}]() mutable {
         stream_socket socket{thread.executor()};
         boost::system::error_code error;
         socket.assign(
@@ -147,7 +162,8 @@ void listener::hand_over(int fd)
             ::close(fd);
             return;
         }
-        thread.tasks().spawn("connection", run(*this, thread, std::move(socket), std::move(counter), std::move(place)));
+        thread.tasks().spawn("connection",
+                             run(handler, thread, std::move(socket), std::move(counter), std::move(place)));
     };
     asio::post(thread.executor(), std::move(begin));
 }

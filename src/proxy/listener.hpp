@@ -41,11 +41,18 @@ public:
     /// Begins to accept.
     void start();
 
-    /// Stops accepting and closes the socket; connections go on.
+    /// From the next connection on. The name and the address stay as they are.
+    void update(std::uint32_t max_connections, connection_handler handler);
+
+    /// Takes those that have connected already, closes the socket; connections go on.
     void close();
 
     boost::asio::awaitable<void> join() { return tasks_.join(); }
 
+    /// Closed, nothing of it runs, and its connections have ended: it may go.
+    bool idle() const { return !acceptor_.is_open() && tasks_.size() == 0 && connections() == 0; }
+
+    const endpoint& address() const { return settings_.address; }
     const std::string& name() const { return settings_.name; }
     std::uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
@@ -60,10 +67,10 @@ private:
     void hand_over(int fd);
 
     boost::asio::any_io_executor control_;
-    const listener_settings settings_;
+    listener_settings settings_;
     data_plane& threads_;
     metrics::listener_metrics& metrics_;
-    connection_handler handler_;
+    std::shared_ptr<const connection_handler> handler_;  // each connection keeps the one that it began with
     stream_acceptor acceptor_;
     std::atomic<std::uint32_t> connections_{0};
     bool paused_ = false;

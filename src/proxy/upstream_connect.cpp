@@ -24,7 +24,7 @@ asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool,
                                                       metrics::instruments& instruments)
 {
     const auto executor = co_await asio::this_coro::executor;
-    const auto deadline = clock::now() + pool.connect_timeout;
+    const auto deadline = clock::now() + pool.connect_timeout.load();
     for (;;) {
         result<stream_socket> connected = co_await connect(executor, w.address(), deadline - clock::now());
         if (connected) {

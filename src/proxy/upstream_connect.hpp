@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <memory>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace buildkit_lb::proxy {
 /// A pool as listeners use it.
 struct upstream_pool {
     std::shared_ptr<balancer::pool> workers;
-    duration connect_timeout{};
+    std::atomic<duration> connect_timeout{};
 };
 
 /// A connection to a worker, and the pick that led to it.

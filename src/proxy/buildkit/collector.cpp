@@ -44,7 +44,7 @@ constexpr std::array gauges{
 
 class buildkit_collector : public prometheus::Collectable {
 public:
-    explicit buildkit_collector(std::vector<const buildkit_pool*> pools) : pools_{std::move(pools)} {}
+    explicit buildkit_collector(std::function<std::vector<const buildkit_pool*>()> pools) : pools_{std::move(pools)} {}
 
     std::vector<prometheus::MetricFamily> Collect() const override
     {
@@ -54,7 +54,7 @@ public:
             families[i].help = gauges[i].help;
             families[i].type = prometheus::MetricType::Gauge;
         }
-        for (const auto* pool : pools_) {
+        for (const auto* pool : pools_()) {
             const held now{pool->placement.count(), pool->calls.load(std::memory_order_relaxed),
                            pool->sessions.size(),   pool->digests.size(),
                            pool->refs.size(),       pool->traces.size()};
@@ -69,12 +69,13 @@ public:
     }
 
 private:
-    const std::vector<const buildkit_pool*> pools_;
+    const std::function<std::vector<const buildkit_pool*>()> pools_;
 };
 
 }  // namespace
 
-std::shared_ptr<const prometheus::Collectable> make_buildkit_collector(std::vector<const buildkit_pool*> pools)
+std::shared_ptr<const prometheus::Collectable> make_buildkit_collector(
+    std::function<std::vector<const buildkit_pool*>()> pools)
 {
     return std::make_shared<buildkit_collector>(std::move(pools));
 }

@@ -9,7 +9,8 @@
 namespace buildkit_lb::proxy {
 
 /// What the buildkit connections of these pools hold now, read when a scrape asks: one gauge for each bound under
-/// `limits`. For instruments::add_collector(); the pools outlive it.
-std::shared_ptr<const prometheus::Collectable> make_buildkit_collector(std::vector<const buildkit_pool*> pools);
+/// `limits`. For instruments::add_collector(); `pools` is called then.
+std::shared_ptr<const prometheus::Collectable> make_buildkit_collector(
+    std::function<std::vector<const buildkit_pool*>()> pools);
 
 }  // namespace buildkit_lb::proxy

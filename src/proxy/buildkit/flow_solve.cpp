@@ -83,7 +83,7 @@ std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info
     record->invocation = trace.empty() ? "connection-" + std::to_string(connection.number()) : std::string{trace};
     const std::string shared_key = connection.service().shared.sessions.shared_key_of(info.sessions);
     auto key = buildkit::find_affinity_key(info, {shared_key, connection.peer(), c.headers().get(":authority")},
-                                           connection.service().shared.key_sources);
+                                           connection.service().key_sources);
     record->key = std::move(key.value);
     record->key_source = std::move(key.source);
     return record;

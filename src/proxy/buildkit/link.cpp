@@ -105,7 +105,7 @@ asio::awaitable<void> link_table::open(std::shared_ptr<balancer::worker> w)
 
 asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::shared_ptr<balancer::worker>& w)
 {
-    const auto deadline = clock::now() + pool_.connect_timeout;
+    const auto deadline = clock::now() + pool_.connect_timeout.load();
     result<stream_socket> socket = co_await connect_worker(pool_, *w, instruments_);
     if (!socket) {
         co_return socket.error();

@@ -32,8 +32,6 @@ struct buildkit_pool {
     }
 
     upstream_pool& pool;
-    std::vector<std::string> key_sources =
-        buildkit::default_key_sources();  ///< `affinity.keys`; set before any traffic
     balancer::placement placement;
     session_directory sessions;
     build_registry builds;
@@ -61,7 +59,8 @@ struct buildkit_service {
     std::uint32_t internal_builds_per_client = 200;
     http2::options http2;                                   ///< of every HTTP/2 connection, also inside tunnels
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
-    label_map require = {};                                 ///< what workers must have for builds of this listener
+    std::vector<std::string> key_sources = buildkit::default_key_sources();  ///< `affinity.keys`
+    label_map require = {};  ///< what workers must have for builds of this listener
 
     /// Clients that dialled one of these names are served by another service: another pool of the same listener.
     struct host_route {

@@ -64,8 +64,11 @@ class Balancer:
         self._daemon.wait_ready(self.ready, "to be ready")
         return self
 
-    def launch(self):
+    def write_config(self):
         self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+
+    def launch(self):
+        self.write_config()
         self._daemon = Daemon("buildkit-lb", [tools.balancer_program(), "--config", self.config_file], self.log,
                               outlive=self._outlive)
 

@@ -50,7 +50,8 @@ public:
     explicit running_server(const endpoint& address = loopback(), admin::server_limits limits = {},
                             const std::function<void(admin::router&)>& add_routes = {})
         : server_{context_.get_executor(), address,
-                  admin::context{instruments, {pool}, [this] { return ready.load() ? is_ready() : not_ready(); }},
+                  admin::context{instruments, [this] { return std::vector{pool}; },
+                                 [this] { return ready.load() ? is_ready() : not_ready(); }},
                   limits}
     {
         if (add_routes) {

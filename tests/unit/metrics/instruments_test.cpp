@@ -169,7 +169,7 @@ TEST_CASE("the state of workers is read when it is asked for")
     const auto pool =
         std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy("round-robin"));
     instruments all;
-    all.add_collector(make_pool_collector({pool}));
+    all.add_collector(make_pool_collector([&] { return std::vector{pool}; }));
 
     const auto before = all.expose();
     CHECK(value_of(before, R"(buildkit_lb_worker_up{pool="default",worker="w1"})") == 1);  // not probed yet

@@ -1,0 +1,98 @@
+#include "app/listener_unit.hpp"
+
+#include <vector>
+
+#include "app/settings.hpp"
+#include "core/log.hpp"
+#include "proxy/buildkit/connection.hpp"
+#include "proxy/tcp/tcp_connection.hpp"
+
+namespace buildkit_lb::app {
+
+namespace asio = boost::asio;
+
+namespace {
+
+/// What the connections of one listener use, kept by each of them.
+struct served {
+    std::vector<std::shared_ptr<pool_unit>> pools;
+    std::vector<std::unique_ptr<proxy::buildkit_service>> buildkit;  // the listener's own pool is the first
+    std::optional<proxy::tcp_service> tcp;
+};
+
+asio::awaitable<void> run_tcp(std::shared_ptr<served> by, proxy::data_thread& on, stream_socket socket)
+{
+    co_await proxy::run_tcp_connection(*by->tcp, on, std::move(socket));
+}
+
+asio::awaitable<void> run_buildkit(std::shared_ptr<served> by, proxy::data_thread& on, stream_socket socket)
+{
+    co_await proxy::run_buildkit_connection(*by->buildkit.front(), on, std::move(socket));
+}
+
+void add_buildkit_service(served& by, const config::listener& from, std::string_view pool,
+                          const listener_unit::surroundings& around)
+{
+    const auto unit = around.find_pool(pool);
+    const auto& limits = around.settings.limits;
+    const auto& configured = *std::find_if(around.settings.pools.begin(), around.settings.pools.end(),
+                                           [&](const config::pool& p) { return p.name == pool; });
+    by.pools.push_back(unit);
+    by.buildkit.push_back(std::make_unique<proxy::buildkit_service>(
+        proxy::buildkit_service{.listener = from.name,
+                                .shared = unit->buildkit,
+                                .instruments = around.instruments,
+                                .metrics = around.instruments.for_listener(from.name),
+                                .idle_timeout = from.idle_timeout,
+                                .progress = around.settings.progress,
+                                .internal_builds_per_client = limits.internal_builds_per_client,
+                                .http2 = http2_options_of(limits),
+                                .pool_call_timeout = limits.pool_call_timeout,
+                                .key_sources = configured.affinity.keys,
+                                .require = from.require,
+                                .hosts = {}}));
+}
+
+proxy::listener::connection_handler make_handler(const config::listener& from,
+                                                 const listener_unit::surroundings& around)
+{
+    auto by = std::make_shared<served>();
+    if (from.protocol == config::protocol::tcp) {
+        by->pools.push_back(around.find_pool(from.pool));
+        by->tcp.emplace(proxy::tcp_service{by->pools.front()->upstream, around.instruments,
+                                           around.instruments.for_listener(from.name), from.idle_timeout});
+        return [by](proxy::data_thread& on, stream_socket socket) { return run_tcp(by, on, std::move(socket)); };
+    }
+    add_buildkit_service(*by, from, from.pool, around);
+    for (const auto& route : from.hosts) {
+        add_buildkit_service(*by, from, route.pool, around);
+        by->buildkit.front()->hosts.push_back({route.host, by->buildkit.back().get()});
+    }
+    return [by](proxy::data_thread& on, stream_socket socket) { return run_buildkit(by, on, std::move(socket)); };
+}
+
+}  // namespace
+
+listener_unit::listener_unit(const config::listener& from, const surroundings& around)
+    : listener_{around.control, proxy::listener_settings{from.name, from.address, from.max_connections}, around.threads,
+                around.instruments, make_handler(from, around)}
+{
+}
+
+void listener_unit::start()
+{
+    listener_.start();
+    log::info("listening", {{"listener", listener_.name()}, {"address", listener_.local_address()}});
+}
+
+void listener_unit::update(const config::listener& from, const surroundings& around)
+{
+    listener_.update(from.max_connections, make_handler(from, around));
+}
+
+bool listener_unit::fits(const config::listener& from) const
+{
+    return from.name == listener_.name() && from.address == listener_.address();
+}
+
+}  // namespace buildkit_lb::app

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <memory>
+
+#include "config/config.hpp"
+#include "core/task_group.hpp"
+#include "health/prober.hpp"
+#include "metrics/instruments.hpp"
+#include "proxy/buildkit/service.hpp"
+
+namespace buildkit_lb::app {
+
+/// A pool, what probes it, and what its listeners share. Made, changed and destroyed on the control thread; the
+/// connections of its listeners keep a reference, so it is dropped only once nobody but the application has one.
+class pool_unit {
+public:
+    pool_unit(const config::pool& from, const config::limits& limits, boost::asio::any_io_executor control,
+              metrics::instruments& instruments);
+
+    /// Begins to probe.
+    void start();
+
+    /// Takes a new configuration of the same pool over: builds that run, wait or are remembered are not touched.
+    void update(const config::pool& from, const config::limits& limits);
+
+    /// What has to be done every second or so: see buildkit_pool::sweep(). Drops workers that have left and are idle.
+    void sweep(time_point now);
+
+    /// Ends all probes and returns when they have ended.
+    boost::asio::awaitable<void> stop();
+
+    const std::string& name() const { return upstream.workers->name(); }
+
+    proxy::upstream_pool upstream;
+    proxy::buildkit_pool buildkit;
+
+private:
+    void make_series() const;
+    boost::asio::awaitable<void> end(std::shared_ptr<health::prober> old);
+
+    boost::asio::any_io_executor control_;
+    metrics::instruments& instruments_;
+    config::pool settings_;
+    std::shared_ptr<health::prober> prober_;
+    task_group ending_;  // probers that were replaced
+};
+
+}  // namespace buildkit_lb::app

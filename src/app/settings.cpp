@@ -1,0 +1,68 @@
+#include "app/settings.hpp"
+
+#include <algorithm>
+
+#include "balancer/policies/registry.hpp"
+
+namespace buildkit_lb::app {
+namespace {
+
+std::string_view name_of(config::policy policy)
+{
+    switch (policy) {
+        case config::policy::round_robin: return "round-robin";
+        case config::policy::least_active_builds: return "least-active-builds";
+        case config::policy::cache_affinity: break;
+    }
+    return "cache-affinity";
+}
+
+}  // namespace
+
+std::unique_ptr<balancer::policy> make_policy(const config::pool& from)
+{
+    const auto& a = from.affinity;
+    return balancer::make_policy(name_of(from.policy), {a.load_factor, a.spill_after, a.memory, a.warmth_ttl});
+}
+
+balancer::queue_settings queue_settings_of(const config::pool& from)
+{
+    return {from.queue.max_length, from.queue.timeout, from.queue.when_empty == config::when_empty::wait};
+}
+
+balancer::platform_settings platform_settings_of(const config::pool& from)
+{
+    return {from.platform_routing, from.default_platform == "auto" ? std::string{} : from.default_platform};
+}
+
+balancer::placement_limits placement_limits_of(const config::limits& from)
+{
+    balancer::placement_limits limits;
+    limits.hold_time = from.hold_time;
+    limits.held_calls = from.held_calls;
+    limits.held_bytes = from.held_bytes.value;
+    limits.remembered_builds = from.remembered_builds;
+    return limits;
+}
+
+http2::options http2_options_of(const config::limits& from)
+{
+    http2::options options;
+    options.max_concurrent_streams = from.streams_per_connection;
+    options.memory_budget = from.connection_memory.value;
+    options.connection_window =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(options.connection_window, from.connection_memory.value));
+    options.max_header_list = static_cast<std::uint32_t>(from.header_list.value);
+    return options;
+}
+
+std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits)
+{
+    std::vector<balancer::worker_settings> workers;
+    for (const auto& w : from.workers) {
+        workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker, w.labels});
+    }
+    return workers;
+}
+
+}  // namespace buildkit_lb::app

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <memory>
+
+#include "balancer/placement.hpp"
+#include "balancer/pool.hpp"
+#include "config/config.hpp"
+#include "http2/options.hpp"
+
+/// The configuration in the words of the modules that act on it. Pure.
+namespace buildkit_lb::app {
+
+std::unique_ptr<balancer::policy> make_policy(const config::pool& from);
+balancer::queue_settings queue_settings_of(const config::pool& from);
+balancer::platform_settings platform_settings_of(const config::pool& from);
+std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits);
+balancer::placement_limits placement_limits_of(const config::limits& from);
+http2::options http2_options_of(const config::limits& from);
+
+}  // namespace buildkit_lb::app
