@@ -94,8 +94,8 @@ def test_listeners_and_pools_come_and_go(stack, shared_workers, quick, patient):
 def test_a_new_process_takes_the_port_over(stack, shared_workers, quick, patient):
     lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
     client = stack.client("buildx")
-    running = client.start_build(lb.address, patient, name="old", args={"ID": "old", "SECONDS": "6"})
-    running.wait_step("old")
+    running = client.start_build(lb.address, patient, name="old", args={"ID": "over", "SECONDS": "6"})
+    running.wait_step("over")
     new = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit", start=False)
     new.config["listeners"] = lb.config["listeners"]
     new.start()
