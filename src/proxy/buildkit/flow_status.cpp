@@ -1,3 +1,4 @@
+#include "buildkit/place_words.hpp"
 #include "buildkit/progress.hpp"
 #include "buildkit/solve_info.hpp"
 #include "buildkit/waiting_lines.hpp"
@@ -28,7 +29,7 @@ wall_time wall_now()
     return std::chrono::system_clock::now();
 }
 
-/// What the client is told of a build's place. The policy's name says it for an ordinary build.
+/// What the client is told of a build's place.
 std::string why_there(const build_record& record)
 {
     if (record.linked_to_parent) {
@@ -37,7 +38,7 @@ std::string why_there(const build_record& record)
     if (record.reason == balancer::over_cap_reason) {
         return "over its cap, because other targets wait for this one";
     }
-    return record.policy;
+    return buildkit::place_words(record.policy, record.reason, record.key, record.key_source);
 }
 
 /// Writes our own lines into a Status that is held.
