@@ -15,6 +15,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
       control_{control},
       instruments_{instruments},
       settings_{from},
+      limits_{limits},
       prober_{std::make_shared<health::prober>(control, upstream.workers, from.health_check, instruments)},
       ending_{control}
 {
@@ -24,7 +25,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
 void pool_unit::make_series() const
 {
     instruments_.add_pool(settings_.name);
-    for (const auto& w : settings_.workers) {
+    for (const auto& w : workers_of(settings_, limits_, discovered_)) {
         instruments_.add_worker(settings_.name, w.name);
     }
 }
@@ -32,6 +33,28 @@ void pool_unit::make_series() const
 void pool_unit::start()
 {
     prober_->start();
+    begin_discovery();
+}
+
+void pool_unit::begin_discovery()
+{
+    if (!settings_.discovery) {
+        discovered_.clear();
+        return;
+    }
+    discovery_ = std::make_shared<health::discovery>(control_, name(), *settings_.discovery, instruments_,
+                                                     [this](const std::vector<endpoint>& found) {
+                                                         discovered_ = found;
+                                                         set_workers();
+                                                         prober_->follow();
+                                                     });
+    discovery_->start();
+}
+
+void pool_unit::set_workers()
+{
+    make_series();
+    upstream.workers->set_workers(workers_of(settings_, limits_, discovered_));
 }
 
 void pool_unit::update(const config::pool& from, const config::limits& limits)
@@ -39,12 +62,20 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     auto& workers = *upstream.workers;
     const bool same_policy = from.policy == settings_.policy && from.affinity == settings_.affinity;
     const bool same_checks = from.health_check == settings_.health_check;
+    const bool same_discovery = from.discovery == settings_.discovery;
     settings_ = from;
-    make_series();
+    limits_ = limits;
+    if (!same_discovery) {
+        if (discovery_) {
+            discovery_->cancel();
+            ending_.spawn("discovery", end(std::move(discovery_)));
+        }
+        begin_discovery();
+    }
     upstream.connect_timeout = duration{from.connect_timeout};
     buildkit.placement.set_limits(placement_limits_of(limits));
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from));
-    workers.set_workers(workers_of(from, limits));
+    set_workers();
     if (same_checks) {
         prober_->follow();
         return;
@@ -67,8 +98,17 @@ asio::awaitable<void> pool_unit::end(std::shared_ptr<health::prober> old)
     co_await old->stop();
 }
 
+asio::awaitable<void> pool_unit::end(std::shared_ptr<health::discovery> old)
+{
+    co_await old->join();
+}
+
 asio::awaitable<void> pool_unit::stop()
 {
+    if (discovery_) {
+        discovery_->cancel();
+        co_await discovery_->join();
+    }
     co_await prober_->stop();
     co_await ending_.join();
 }

@@ -6,6 +6,7 @@
 
 #include "config/config.hpp"
 #include "core/task_group.hpp"
+#include "health/discovery.hpp"
 #include "health/prober.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/buildkit/service.hpp"
@@ -38,13 +39,19 @@ public:
 
 private:
     void make_series() const;
+    void begin_discovery();
+    void set_workers();
     boost::asio::awaitable<void> end(std::shared_ptr<health::prober> old);
+    boost::asio::awaitable<void> end(std::shared_ptr<health::discovery> old);
 
     boost::asio::any_io_executor control_;
     metrics::instruments& instruments_;
     config::pool settings_;
+    config::limits limits_;
     std::shared_ptr<health::prober> prober_;
-    task_group ending_;  // probers that were replaced
+    std::shared_ptr<health::discovery> discovery_;  // null when there is none
+    std::vector<endpoint> discovered_;
+    task_group ending_;  // what was replaced
 };
 
 }  // namespace buildkit_lb::app

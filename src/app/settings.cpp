@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "balancer/policies/registry.hpp"
+#include "health/discovery.hpp"
 
 namespace buildkit_lb::app {
 namespace {
@@ -56,11 +57,25 @@ http2::options http2_options_of(const config::limits& from)
     return options;
 }
 
-std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits)
+std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits,
+                                                  const std::vector<endpoint>& discovered)
 {
     std::vector<balancer::worker_settings> workers;
     for (const auto& w : from.workers) {
         workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker, w.labels});
+    }
+    for (const auto& address : discovered) {
+        const bool configured = std::any_of(from.workers.begin(), from.workers.end(), [&](const config::worker& w) {
+            return w.address == address || w.name == health::discovered_name(address);
+        });
+        if (!configured) {
+            workers.push_back({health::discovered_name(address),
+                               address,
+                               worker_weight{1},
+                               from.discovery->max_builds,
+                               limits.internal_builds_per_worker,
+                               {}});
+        }
     }
     return workers;
 }

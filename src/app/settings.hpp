@@ -13,7 +13,9 @@ namespace buildkit_lb::app {
 std::unique_ptr<balancer::policy> make_policy(const config::pool& from);
 balancer::queue_settings queue_settings_of(const config::pool& from);
 balancer::platform_settings platform_settings_of(const config::pool& from);
-std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits);
+/// The configured workers, then those at `discovered`.
+std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits,
+                                                  const std::vector<endpoint>& discovered = {});
 balancer::placement_limits placement_limits_of(const config::limits& from);
 http2::options http2_options_of(const config::limits& from);
 

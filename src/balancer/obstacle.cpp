@@ -54,7 +54,7 @@ std::string list_obstacles(const pool_snapshot& of, const pick_context& context,
         text += (text.empty() ? "" : "; ") + view.worker->name() + " " +
                 (fits ? describe(find_obstacle(view, context), view) : fitting.misfit(view));
     }
-    return text;
+    return text.empty() ? "it has no workers" : text;
 }
 
 }  // namespace buildkit_lb::balancer

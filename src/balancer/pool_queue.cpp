@@ -53,7 +53,7 @@ admission pool::admit_locked(admission_request request)
             some_full = some_full || find_obstacle(view, request.context) == obstacle::full;
         }
     }
-    if (!some_fit) {
+    if (!some_fit && !snapshot_->workers.empty()) {
         return refuse(rejection::no_match, request.context, 0);
     }
     if (internal && some_full) {

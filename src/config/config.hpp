@@ -72,6 +72,8 @@ struct discovery {
     endpoint dns;
     milliseconds interval = 10s;
     std::uint32_t max_builds = 0;  ///< of each worker found; 0: no cap
+
+    bool operator==(const discovery&) const = default;
 };
 
 struct health_check {
@@ -115,7 +117,7 @@ struct pool {
     std::string name;  ///< unique
     config::policy policy = config::policy::cache_affinity;
     milliseconds connect_timeout = 10s;
-    std::vector<worker> workers;  ///< at least one
+    std::vector<worker> workers;  ///< at least one, unless there is discovery
     std::optional<config::discovery> discovery;
     config::health_check health_check;
     std::optional<config::outlier_detection> outlier_detection;

@@ -10,7 +10,6 @@ namespace {
 constexpr std::array table{
     missing_feature{"listeners[].proxy_protocol", "off"},
     missing_feature{"listeners[].tls", ""},
-    missing_feature{"pools[].discovery", ""},
     missing_feature{"pools[].health_check.type", "buildkit|tcp|off"},
     missing_feature{"pools[].outlier_detection", ""},
     missing_feature{"pools[].slow_start", "0s"},

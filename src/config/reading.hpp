@@ -24,6 +24,9 @@ public:
 
     void locate(const std::string& path, int line) { lines_.emplace(path, line); }
 
+    /// The file has something at `path`.
+    bool has(const std::string& path) const { return lines_.contains(path); }
+
     /// The line of `path`, or of the nearest section around it that has one; 1 if there is none.
     int line_of(std::string_view path) const;
 

@@ -136,6 +136,16 @@ void check_affinity(const root& r, reading& in)
     }
 }
 
+void check_workers(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        const std::string path = indexed("pools", i);
+        if (in.has(path + ".name") && !in.has(path + ".workers") && !in.has(path + ".discovery")) {
+            in.report(path + ".workers", "is missing; allowed: a list of maps, or discovery in its place");
+        }
+    }
+}
+
 void check_queues(const root& r, reading& in)
 {
     for (std::size_t i = 0; i < r.pools.size(); ++i) {
@@ -160,6 +170,7 @@ void check_rules(const root& r, reading& in)
     check_addresses(r, in);
     check_admin(r, in);
     check_listener_routing(r, in);
+    check_workers(r, in);
     check_affinity(r, in);
     check_queues(r, in);
 }

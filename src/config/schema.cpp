@@ -123,7 +123,7 @@ void read_pool(section& in, pool& out)
     in.required("name", out.name, label_name{});
     in.optional("policy", out.policy, policies);
     in.optional("connect_timeout", out.connect_timeout, time_span{10ms, 10min});
-    in.list("workers", out.workers, read_worker);
+    in.list("workers", out.workers, read_worker, false);
     in.map("discovery", out.discovery, read_discovery);
     in.map("health_check", out.health_check, read_health_check);
     in.map("outlier_detection", out.outlier_detection, read_outlier_detection);

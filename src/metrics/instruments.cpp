@@ -108,7 +108,9 @@ instruments::instruments(std::string_view version)
                                 "Internal builds refused at the limit of a client or of a worker.")},
       rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")},
       reloads_{counter(registry_, "buildkit_lb_config_reloads_total",
-                       "Times the configuration was read again: taken over (ok) or refused (error).")}
+                       "Times the configuration was read again: taken over (ok) or refused (error).")},
+      discovery_failures_{counter(registry_, "buildkit_lb_discovery_failures_total",
+                                  "Lookups of discovery.dns that failed or found no address.")}
 {
     for (const auto* outcome : {"ok", "error"}) {
         reloads_.Add({{"result", outcome}});
@@ -243,6 +245,11 @@ void instruments::rpc_ended(std::string_view method, std::string_view code)
         rpcs_by_method_[std::string{method}].emplace_back(code, counted);
     }
     counted->Increment();
+}
+
+void instruments::discovery_failed(std::string_view pool)
+{
+    discovery_failures_.Add({{"pool", std::string{pool}}}).Increment();
 }
 
 void instruments::config_reloaded(bool taken)

@@ -111,6 +111,9 @@ public:
     /// for a method that is not in its table. Cheap enough for every call: a shared lock and one hash.
     void rpc_ended(std::string_view method, std::string_view code);
 
+    /// A name of `discovery` could not be looked up, or has no address.
+    void discovery_failed(std::string_view pool);
+
     /// The configuration was read again: taken over, or refused.
     void config_reloaded(bool taken);
 
@@ -145,6 +148,7 @@ private:
     counters& internal_refused_;
     counters& rpcs_;
     counters& reloads_;
+    counters& discovery_failures_;
 
     struct text_hash {
         using is_transparent = void;

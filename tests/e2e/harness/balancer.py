@@ -43,6 +43,7 @@ class Balancer:
         self.log = directory / "buildkit-lb.log"
         self.config_file = directory / "lb.yaml"
         self.admin_port = free_port()
+        self.hosts_file = None  # what the process has as /etc/hosts, if not the machine's; may change while it runs
         self._ports = {p["name"]: free_port() for p in pools}
         self._outlive = outlive
         self._daemon = None
@@ -69,8 +70,11 @@ class Balancer:
 
     def launch(self):
         self.write_config()
-        self._daemon = Daemon("buildkit-lb", [tools.balancer_program(), "--config", self.config_file], self.log,
-                              outlive=self._outlive)
+        argv = [tools.balancer_program(), "--config", self.config_file]
+        if self.hosts_file:
+            argv = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.hosts_file,
+                    *argv]
+        self._daemon = Daemon("buildkit-lb", argv, self.log, outlive=self._outlive)
 
     @property
     def address(self):

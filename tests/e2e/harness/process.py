@@ -49,9 +49,9 @@ def free_port():
         return port
 
 
-def accepts_connections(port):
+def accepts_connections(port, host="127.0.0.1"):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
         return True
     except OSError:
         return False

@@ -14,7 +14,7 @@ from .process import Daemon, accepts_connections, free_port, wait_until
 _CONFIG = """\
 root = "{root}"
 [grpc]
-  address = ["tcp://127.0.0.1:{port}"]
+  address = ["{address}"]
 [worker.containerd]
   enabled = false
 [worker.oci]
@@ -45,24 +45,26 @@ class Worker:
     `start` and `kill` can be repeated: the address and the cache stay. `stop` for good with `remove`.
     """
 
-    def __init__(self, name, directory: Path, version="current", platforms=(), config="", outlive=False):
+    def __init__(self, name, directory: Path, version="current", platforms=(), config="", outlive=False,
+                 host="127.0.0.1", port=None):
         """`config`: a text to use as buildkitd.toml in place of the harness's own; where it keeps its files and
         listens is still ours to say."""
         self.name = name
         self.version = version
-        self.port = free_port()
-        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.host = host
+        self.port = port or free_port()
+        self.address = f"tcp://{host}:{self.port}"
         self.directory = directory
         self.root = directory / "root"
         self.log = directory / "buildkitd.log"
-        self.cgroup = f"buildkit-lb-{os.getpid()}-{self.port}"
+        self.cgroup = f"buildkit-lb-{os.getpid()}-{host.rpartition('.')[2]}-{self.port}"
         self.config = directory / "buildkitd.toml"
         self._outlive = outlive
         self._daemon = None
         self._pid = None
         directory.mkdir(parents=True, exist_ok=True)
         self.config.write_text(config.replace("{cgroup}", self.cgroup) if config else _CONFIG.format(
-            root=self.root, port=self.port, cgroup=self.cgroup, name=name,
+            root=self.root, address=self.address, cgroup=self.cgroup, name=name,
             platforms=f"platforms = {json.dumps(list(platforms))}" if platforms else ""))
 
     def start(self):
@@ -86,7 +88,7 @@ class Worker:
         self._pid = None
 
     def wait_ready(self):
-        self._daemon.wait_ready(lambda: accepts_connections(self.port) and self._answers(), "to answer")
+        self._daemon.wait_ready(lambda: accepts_connections(self.port, self.host) and self._answers(), "to answer")
 
     def _answers(self):
         return self.buildctl("debug", "workers", check=False).returncode == 0

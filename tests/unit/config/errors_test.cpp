@@ -84,7 +84,8 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
          "f:6: listeners[0].tls: found the value 'true'; allowed: a map\nf:6: listeners[0].tls: is not supported yet: "
          "leave it out"},
         // pools
-        {7, "  - name: Default\n  - name: default", "f:7: pools[0].workers: is missing; allowed: a list of maps"},
+        {7, "  - name: Default\n  - name: default",
+         "f:7: pools[0].workers: is missing; allowed: a list of maps, or discovery in its place"},
         {7, "  - default\n  - name: default", "f:7: pools[0]: found the value 'default'; allowed: a map"},
         {8, "    policy: round_robin",
          "f:8: pools[0].policy: 'round_robin' is not one of the words known here (did you mean 'round-robin'?); "

@@ -38,7 +38,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_listener("proxy_protocol: v1v2") ==
           "6 listeners[0].proxy_protocol: 'v1v2' is not supported yet; allowed: off");
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
-    CHECK(in_pool("discovery: {dns: tcp://b:1}") == "9 pools[0].discovery: " + out);
     CHECK(in_pool("health_check: {type: grpc}") ==
           "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: buildkit, tcp or off");
     CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
