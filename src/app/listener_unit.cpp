@@ -49,6 +49,7 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
                                 .http2 = http2_options_of(limits),
                                 .pool_call_timeout = limits.pool_call_timeout,
                                 .key_sources = configured.affinity.keys,
+                                .routes_by_key = configured.policy == config::policy::cache_affinity,
                                 .require = from.require,
                                 .hosts = {}}));
 }

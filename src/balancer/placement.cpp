@@ -29,6 +29,11 @@ bool placement::begin(const build_description& description)
         return false;
     }
     at->second.what = description;
+    if (const auto early = early_inputs_.find(description.ref); early != early_inputs_.end()) {
+        at->second.inputs = std::move(early->second);
+        early_inputs_.erase(early);
+        early_by_age_.remove(description.ref);  // rare, and few
+    }
     if (failed_.erase(description.ref) != 0) {
         failed_by_age_.remove(description.ref);  // begun again: rare
     }
@@ -203,21 +208,50 @@ placement::worker_ptr placement::find(const std::string& ref) const
     return finished != remembered_.end() ? finished->second.where : nullptr;
 }
 
-void placement::inputs_known(const std::string& ref, const std::vector<std::string>& sessions)
+void placement::inputs_known(const std::string& ref, build_inputs inputs)
 {
     news out;
     {
         const std::lock_guard lock{mutex_};
         const auto found = builds_.find(ref);
-        if (found == builds_.end()) {
-            return;
-        }
-        found->second.inputs = sessions;
-        if (found->second.find_parent) {
-            try_find_parent(found->second, out);
+        if (found != builds_.end()) {
+            found->second.inputs = std::move(inputs);
+            if (found->second.find_parent) {
+                try_find_parent(found->second, out);
+            }
+            try_find_source(found->second, out);
+        } else if (!remembered_.contains(ref) && !failed_.contains(ref)) {
+            if (early_inputs_.insert_or_assign(ref, std::move(inputs)).second) {
+                early_by_age_.push_back(ref);
+            }
+            if (early_inputs_.size() > max_early) {
+                early_inputs_.erase(early_by_age_.front());
+                early_by_age_.pop_front();
+            }
         }
     }
     call_all(out);
+}
+
+void placement::find_source(const std::string& ref, source_continuation then)
+{
+    news out;
+    {
+        const std::lock_guard lock{mutex_};
+        if (const auto found = builds_.find(ref); found != builds_.end()) {
+            found->second.find_source = std::move(then);
+            try_find_source(found->second, out);
+        }
+    }
+    call_all(out);
+}
+
+void placement::try_find_source(build& of, news& out)
+{
+    if (of.inputs && of.find_source) {
+        out.emplace_back([then = std::move(of.find_source), source = of.inputs->remote_source] { then(source); });
+        of.find_source = nullptr;
+    }
 }
 
 void placement::find_parent(const std::string& ref, parent_continuation then)
@@ -246,14 +280,14 @@ void placement::try_find_parent(build& child, news& out)
     // all targets share is then the only trace of them.
     const auto& own = child.what.sessions;
     std::vector<std::string> telling;
-    for (const auto& session : *child.inputs) {
+    for (const auto& session : child.inputs->sessions) {
         if (std::find(own.begin(), own.end(), session) == own.end()) {
             telling.push_back(session);
         }
     }
     const bool only_shared = telling.empty();
     std::map<worker_ptr, std::unordered_set<std::string>> parents;
-    for (const auto& session : only_shared ? *child.inputs : telling) {
+    for (const auto& session : only_shared ? child.inputs->sessions : telling) {
         const auto builds = builds_of_session_.find(session);
         if (builds == builds_of_session_.end()) {
             continue;
@@ -346,6 +380,7 @@ placement::counts placement::count() const
     now.held_bytes = held_bytes_;
     now.remembered = remembered_.size();
     now.named_sessions = builds_of_session_.size();
+    now.early_inputs = early_inputs_.size();
     return now;
 }
 

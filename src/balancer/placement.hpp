@@ -96,8 +96,22 @@ public:
     /// Called with the worker on which a linked build's inputs are, or nullptr when it may be placed freely.
     using parent_continuation = std::function<void(worker_ptr)>;
 
-    /// The LLBBridge/Solve of the linked build `ref` names `sessions`. Answers the pending find_parent().
-    void inputs_known(const std::string& ref, const std::vector<std::string>& sessions);
+    /// What a LLBBridge/Solve tells of its build.
+    struct build_inputs {
+        std::vector<std::string> sessions;  ///< that it names
+        std::string remote_source;          ///< the one repository or file from the web that it takes, if it is one
+    };
+
+    /// The LLBBridge/Solve of the build `ref` has been read. Answers the pending find_parent() and find_source(). One
+    /// that comes before its Control/Solve is kept for it, as long as it is among the latest such.
+    void inputs_known(const std::string& ref, build_inputs inputs);
+
+    /// Called with build_inputs::remote_source.
+    using source_continuation = std::function<void(std::string)>;
+
+    /// What remote source does the build `ref` take? Answered once its first LLBBridge/Solve was read (inputs_known);
+    /// never when none comes.
+    void find_source(const std::string& ref, source_continuation then);
 
     /// On which worker are the parents of the linked build `ref`? Waits until its LLBBridge/Solve was read
     /// (inputs_known) and every parent it names is placed, failed or ended. With several parents: the worker with most
@@ -111,6 +125,7 @@ public:
         std::size_t held_bytes = 0;
         std::size_t remembered = 0;
         std::size_t named_sessions = 0;
+        std::size_t early_inputs = 0;  ///< of builds that have not begun
     };
     counts count() const;
 
@@ -123,8 +138,9 @@ private:
     struct build {
         build_description what;
         worker_ptr where;  // null until placed
-        std::optional<std::vector<std::string>> inputs;
+        std::optional<build_inputs> inputs;
         parent_continuation find_parent;
+        source_continuation find_source;
     };
     /// Continuations to call once the lock is released.
     using news = std::vector<std::function<void()>>;
@@ -136,6 +152,7 @@ private:
     void remember(const std::string& ref, const worker_ptr& where);
     void settle_children(news& out);
     void try_find_parent(build& child, news& out);
+    static void try_find_source(build& of, news& out);
 
     mutable std::mutex mutex_;
     placement_limits limits_;  // guarded by mutex_
@@ -159,6 +176,10 @@ private:
     };
     std::unordered_map<std::string, remembered> remembered_;
     std::list<std::string> by_age_;  // oldest first
+
+    static constexpr std::size_t max_early = 100;                 // each may name hundreds of sessions
+    std::unordered_map<std::string, build_inputs> early_inputs_;  // of builds that have not begun
+    std::list<std::string> early_by_age_;                         // oldest first
 
     static constexpr std::size_t max_failed = 1000;
     std::unordered_map<std::string, failure> failed_;

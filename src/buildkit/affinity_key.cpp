@@ -1,67 +1,47 @@
 #include "buildkit/affinity_key.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
+
+#include "buildkit/url_text.hpp"
 
 namespace buildkit_lb::buildkit {
 namespace {
 
-constexpr std::array<std::string_view, 5> schemes{"https://", "http://", "ssh://", "git://", "git+ssh://"};
-constexpr std::array<std::string_view, 4> default_ports{":443", ":80", ":22", ":9418"};
-
 // Longer values would only cost memory: what is left out makes no two projects one.
 constexpr std::size_t max_key = 512;
 
-std::string_view without_suffix(std::string_view text, std::string_view suffix)
-{
-    return text.ends_with(suffix) ? text.substr(0, text.size() - suffix.size()) : text;
-}
+// A tarball on the client's stdin is offered to the worker under a URL of this host, with another path each time.
+constexpr std::string_view uploads = "buildkit-session";
 
-std::string lower(std::string_view text)
-{
-    std::string out{text};
-    std::transform(out.begin(), out.end(), out.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return out;
-}
+// buildx v0.13 makes such a directory, with digits behind, where a build has no context of its own.
+constexpr std::string_view empty_directory = "empty-dir";
 
-std::string joined(std::string_view authority, std::string_view path)
+std::string context_of(const solve_info& build)
 {
-    if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
-        authority.remove_prefix(at + 1);
-    }
-    for (const std::string_view port : default_ports) {
-        authority = without_suffix(authority, port);
-    }
-    while (path.starts_with('/')) {
-        path.remove_prefix(1);
-    }
-    while (path.ends_with('/')) {
-        path.remove_suffix(1);
-    }
-    path = without_suffix(path, ".git");
-    if (authority.empty() || path.empty()) {
-        return lower(authority);
-    }
-    return lower(authority) + "/" + std::string{path};
-}
-
-std::string from_attribute(const solve_info& build, const std::string& source)
-{
-    std::string_view value = build.attr(source);
-    if (source == "context") {
-        // Newer clients resolve a remote context themselves and leave its URL under another name.
-        std::string key = normalized_url(value);
-        return key.empty() ? normalized_url(build.attr("input:context")) : key;
-    }
-    if (source == "vcs:source") {
-        std::string key = normalized_url(value);
-        if (!key.empty()) {
+    // buildx leaves the URL under the second name when it takes the context itself and hands on what is in it.
+    for (const std::string_view attribute : {"context", "input:context"}) {
+        std::string key = normalized_url(build.attr(attribute));
+        if (!key.empty() && key.substr(0, key.find('/')) != uploads) {
             return key;
         }
     }
-    return std::string{value};
+    return normalized_url(build.remote_source);
+}
+
+std::string from_shared_key(std::string_view shared_key)
+{
+    const std::string_view directory = shared_key.substr(0, shared_key.rfind(':'));
+    const bool made_up = directory.starts_with(empty_directory) &&
+                         directory.find_first_not_of("0123456789", empty_directory.size()) == std::string_view::npos;
+    return made_up ? std::string{} : std::string{directory};
+}
+
+std::string from_attribute(std::string_view value)
+{
+    // What a user gives may be a URL too, such as the one a CI system has the repository's token in.
+    std::string key = normalized_url(value);
+    return key.empty() ? without_credentials(value) : key;
 }
 
 bool is_refinement(std::string_view source)
@@ -71,8 +51,14 @@ bool is_refinement(std::string_view source)
 
 std::string value_of(const std::string& source, const solve_info& build, const key_surroundings& around)
 {
+    if (source == "context") {
+        return context_of(build);
+    }
+    if (source == "vcs:source") {
+        return normalized_remote(build.attr(source));
+    }
     if (source == "shared-key") {
-        return std::string{around.shared_key.substr(0, around.shared_key.rfind(':'))};
+        return from_shared_key(around.shared_key);
     }
     if (source == "source-ip") {
         return std::string{around.source_ip};
@@ -80,7 +66,7 @@ std::string value_of(const std::string& source, const solve_info& build, const k
     if (source == "authority") {
         return dialled_host(around.authority);
     }
-    return from_attribute(build, source);
+    return from_attribute(build.attr(source));
 }
 
 }  // namespace
@@ -91,28 +77,10 @@ std::string dialled_host(std::string_view authority)
     const bool port = colon != std::string_view::npos &&
                       authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
                       (authority.find(':') == colon || authority.starts_with('['));
-    std::string host = lower(port ? authority.substr(0, colon) : authority);
+    std::string host{port ? authority.substr(0, colon) : authority};
+    std::transform(host.begin(), host.end(), host.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return host == "localhost" ? std::string{} : host;
-}
-
-std::string normalized_url(std::string_view url)
-{
-    url = url.substr(0, url.find_first_of("#?"));
-    const auto scheme = std::find_if(schemes.begin(), schemes.end(), [&](std::string_view s) {
-        return url.size() > s.size() && lower(url.substr(0, s.size())) == s;
-    });
-    if (scheme != schemes.end()) {
-        url.remove_prefix(scheme->size());
-        const auto slash = std::min(url.find('/'), url.size());
-        return joined(url.substr(0, slash), url.substr(slash));
-    }
-    // user@host:path, as git takes it
-    const auto at = url.find('@');
-    const auto colon = url.find(':');
-    if (at != std::string_view::npos && colon != std::string_view::npos && at < colon && url.find('/') > colon) {
-        return joined(url.substr(0, colon), url.substr(colon + 1));
-    }
-    return {};
 }
 
 affinity_key find_affinity_key(const solve_info& build, const key_surroundings& around,
@@ -123,7 +91,7 @@ affinity_key find_affinity_key(const solve_info& build, const key_surroundings& 
     for (const auto& source : sources) {
         if (is_refinement(source)) {
             if (const auto value = build.attr(source); !value.empty()) {
-                finer += " " + source + "=" + std::string{value};
+                finer += " " + source + "=" + without_credentials(value);
             }
         } else if (key.value.empty()) {
             key.value = value_of(source, build, around);
@@ -131,8 +99,7 @@ affinity_key find_affinity_key(const solve_info& build, const key_surroundings& 
         }
     }
     if (!key.value.empty()) {
-        key.value.resize(std::min(key.value.size(), max_key));
-        key.value += finer.substr(0, max_key);
+        key.value = printable(key.value, max_key) + printable(finer, max_key);
     }
     return key;
 }

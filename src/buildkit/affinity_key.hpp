@@ -22,13 +22,14 @@ struct key_surroundings {
 };
 
 /// The key of a build: the first of `sources` that it has. Sources are names of frontend attributes (`build-arg:…`,
-/// `vcs:source`, `label:…`), `context` for a context that is a URL, `shared-key`, `source-ip` and `authority`.
-/// `vcs:localdir:context`, `target` and `platform` give no key of their own: they make one finer, wherever they stand.
+/// `vcs:source`, `label:…`), `context` for a context that is a URL or the one remote source of a definition without a
+/// frontend, `shared-key`, `source-ip` and `authority`. `vcs:localdir:context`, `target` and `platform` give no key of
+/// their own: they make one finer, wherever they stand.
 ///
-/// URLs of one repository give one key however they are written: no scheme, user, default port, query, fragment or
-/// `.git`, the host in lower case; `git@host:team/app.git` is `host/team/app`. Of a shared key, which the client makes
-/// as `<directory>:<node id>`, the node id goes: it is random on each machine. An authority loses its port; `localhost`
-/// counts as none. Pure; any thread.
+/// URLs of one repository give one key however they are written, see normalized_url(); wherever a value comes from, the
+/// credentials of a URL are left out. Of a shared key, which the client makes as `<directory>:<node id>`, the node id
+/// goes: it is random on each machine. What a client makes up anew for each build (a tarball or a Dockerfile on stdin)
+/// is no key. An authority loses its port; `localhost` counts as none. Pure; any thread.
 affinity_key find_affinity_key(const solve_info& build, const key_surroundings& around,
                                const std::vector<std::string>& sources);
 
@@ -38,8 +39,5 @@ const std::vector<std::string>& default_key_sources();
 /// The host of an `:authority` in lower case, without its port; empty for `localhost`, which clients send when they
 /// dialled a socket or a tunnel.
 std::string dialled_host(std::string_view authority);
-
-/// A URL or an scp-like address of a repository in the form above; empty when it is neither.
-std::string normalized_url(std::string_view url);
 
 }  // namespace buildkit_lb::buildkit

@@ -1,6 +1,7 @@
 #include "buildkit/definition_scan.hpp"
 
 #include "buildkit/solve_info.hpp"
+#include "buildkit/url_text.hpp"
 #include "buildkit/wire/ops.pb.h"
 #include "buildkit/wire_reader.hpp"
 
@@ -36,6 +37,18 @@ void session_collector::add(std::string_view id)
     }
     ordered_.emplace_back(id);
     seen_.emplace(id);
+}
+
+void session_collector::add_definition(std::string_view definition)
+{
+    is_input_ = false;
+    walk_definition(definition, 0);
+}
+
+void session_collector::add_input(std::string_view definition)
+{
+    is_input_ = true;
+    walk_definition(definition, 0);
 }
 
 void session_collector::walk_definition(std::string_view definition, int depth)
@@ -82,19 +95,55 @@ void session_collector::walk_source(std::string_view source)
 {
     wire_reader fields{source};
     bool entries_good = true;
+    std::string_view identifier;
+    std::string_view full_url;
     while (fields.next()) {
-        if (fields.number() == wire::ops::SourceOp::kAttrsFieldNumber) {
+        if (fields.number() == wire::ops::SourceOp::kIdentifierFieldNumber) {
+            identifier = fields.bytes();
+        } else if (fields.number() == wire::ops::SourceOp::kAttrsFieldNumber) {
             std::string_view key;
             std::string_view value;
             entries_good = read_map_entry(fields.bytes(), key, value) && entries_good;
             if (key == "local.session" || key == "oci.session") {
                 add(value);
+            } else if (key == "git.fullurl") {
+                full_url = value;
             }
         }
     }
     if (fields.malformed() || !entries_good) {
         fail(errc::protocol, "a malformed source op");
     }
+    if (is_input_) {
+        return;
+    }
+    if (identifier.starts_with("git://")) {
+        repositories_.add(full_url.empty() ? identifier : full_url);
+    } else if (identifier.starts_with("http://") || identifier.starts_with("https://")) {
+        files_.add(identifier);
+    }
+}
+
+void session_collector::addresses::add(std::string_view address)
+{
+    if (several || address.size() > max_attr_size) {
+        return;
+    }
+    std::string normal = normalized_url(address);
+    if (normal.empty()) {
+        return;
+    }
+    several = !normalized.empty() && normal != normalized;
+    if (normalized.empty()) {
+        normalized = std::move(normal);
+        first = address;
+    }
+}
+
+std::string session_collector::remote_source() const
+{
+    const addresses& kind = repositories_.normalized.empty() ? files_ : repositories_;
+    return kind.several ? std::string{} : kind.first;
 }
 
 }  // namespace buildkit_lb::buildkit

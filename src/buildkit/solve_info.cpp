@@ -42,7 +42,7 @@ bool read_input(std::string_view entry, session_collector& sessions)
     if (!read_map_entry(entry, name, definition)) {
         return false;
     }
-    sessions.add_definition(definition);
+    sessions.add_input(definition);
     return true;
 }
 
@@ -164,6 +164,7 @@ result<solve_info> parse_solve(std::string_view message)
     if (fields.malformed() || !entries_good) {
         return malformed("Solve request");
     }
+    info.remote_source = others.remote_source();
     session_collector all;
     all.add(session);
     for (const std::string& other : others.take()) {
@@ -213,6 +214,7 @@ result<bridge_solve_info> parse_bridge_solve(std::string_view message)
     if (sessions.failed()) {
         return *sessions.problem();
     }
+    info.remote_source = sessions.remote_source();
     info.sessions = sessions.take();
     return info;
 }

@@ -37,6 +37,8 @@ struct solve_info {
     /// `local-sessionid:*` attributes and of source ops, in the order in which they were met.
     std::vector<std::string> sessions;
     std::vector<std::string> exporters;  ///< types, for example `image`
+    /// The repository, or the file from the web, that Definition takes, if it is the only one. May hold credentials.
+    std::string remote_source;
 
     /// The value of an attribute, or an empty text.
     std::string_view attr(std::string_view key) const;
@@ -47,6 +49,7 @@ struct bridge_solve_info {
     std::string frontend;
     bool linked = false;                ///< as in solve_info, of FrontendOpt
     std::vector<std::string> sessions;  ///< as in solve_info: FrontendOpt, Definition, FrontendInputs
+    std::string remote_source;          ///< as in solve_info: a definition of buildctl comes here
 };
 
 /// Reads a serialized moby.buildkit.v1.SolveRequest. Malformed bytes are errc::protocol, with the source downstream;

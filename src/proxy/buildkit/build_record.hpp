@@ -32,14 +32,14 @@ public:
     // Written before it is entered in the registry, constant afterwards.
     std::string ref;
     std::string invocation;  ///< of the client: its trace id, or its connection
-    std::string key;         ///< what it shares with other builds of its project; empty: nothing
-    std::string key_source;
     bool internal = false;
     bool linked = false;  ///< its request looks like it takes another build as an input
     std::size_t sessions = 0;
     time_point arrived;
 
     // Written by the thread of Solve before the build is placed, constant afterwards: not to be read before.
+    std::string key;  ///< what it shares with other builds of its project; empty: nothing
+    std::string key_source;
     std::string worker;
     std::string policy;
     std::string reason;

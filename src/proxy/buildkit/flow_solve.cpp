@@ -1,11 +1,12 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-#include "buildkit/affinity_key.hpp"
 #include "buildkit/solve_info.hpp"
+#include "buildkit/url_text.hpp"
 #include "core/log.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
 #include "proxy/buildkit/connection.hpp"
+#include "proxy/buildkit/find_key.hpp"
 #include "proxy/buildkit/flows.hpp"
 #include "proxy/buildkit/place.hpp"
 
@@ -65,7 +66,7 @@ void report(buildkit_service& service, const build_record& r, const call::ending
                                  {"result", metrics::to_string(result_of(how))},
                                  {"code", buildkit::name(how.code)}};
     if (!how.message.empty()) {
-        line.emplace_back("error", how.message.substr(0, 512));
+        line.emplace_back("error", buildkit::without_credentials(how.message).substr(0, 512));
     }
     log::write(r.internal ? log::level::debug : log::level::info, "build ended", line);
 }
@@ -81,11 +82,6 @@ std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info
     record->sessions = info.sessions.size();
     const auto trace = buildkit::trace_id_of(c.headers().get(buildkit::trace_parent_header));
     record->invocation = trace.empty() ? "connection-" + std::to_string(connection.number()) : std::string{trace};
-    const std::string shared_key = connection.service().shared.sessions.shared_key_of(info.sessions);
-    auto key = buildkit::find_affinity_key(info, {shared_key, connection.peer(), c.headers().get(":authority")},
-                                           connection.service().key_sources);
-    record->key = std::move(key.value);
-    record->key_source = std::move(key.source);
     return record;
 }
 
@@ -159,12 +155,13 @@ asio::awaitable<void> flow_solve(call_ptr c)
     record.placed = arrived;
     if (info->linked && !info->frontend.empty()) {
         // The worker runs the frontend: what it takes as inputs is here already, and no LLBBridge/Solve will come.
-        service.shared.placement.inputs_known(info->ref, info->sessions);
+        service.shared.placement.inputs_known(info->ref, {info->sessions, info->remote_source});
     }
 
     failure why;
     link_table::link_ptr to;
     try {
+        co_await find_key(*c, *info, build);
         to = co_await place(build, info->sessions, why);
     } catch (const boost::system::system_error&) {
         report(service, record, call::ending{grpc_code::cancelled, true, {}}, {});

@@ -31,20 +31,22 @@ asio::awaitable<void> flow_bridge(call_ptr c)
     auto& service = c->connection().service();
     std::vector<std::string> sessions;
     if (c->method().kind == method::llb_solve) {
+        placement::build_inputs inputs;
         auto message = co_await c->first_message();
         if (!message) {
             co_return;
         }
-        if (const auto named = buildkit::parse_bridge_solve(*message)) {
-            sessions = named->sessions;
+        if (auto named = buildkit::parse_bridge_solve(*message)) {
+            inputs.sessions = std::move(named->sessions);
+            inputs.remote_source = std::move(named->remote_source);
         }
         auto known = service.shared.sessions.find_in(*message);
         for (const auto& uuid : known) {
-            if (std::find(sessions.begin(), sessions.end(), uuid) == sessions.end()) {
-                sessions.push_back(uuid);
+            if (std::find(inputs.sessions.begin(), inputs.sessions.end(), uuid) == inputs.sessions.end()) {
+                inputs.sessions.push_back(uuid);
             }
         }
-        service.shared.placement.inputs_known(ref, sessions);
+        service.shared.placement.inputs_known(ref, std::move(inputs));
         // A parent that was done soon has taken its session along, and what it built is on the worker: only sessions
         // that are there are offered.
         sessions = std::move(known);

@@ -60,7 +60,8 @@ struct buildkit_service {
     http2::options http2;                                   ///< of every HTTP/2 connection, also inside tunnels
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
     std::vector<std::string> key_sources = buildkit::default_key_sources();  ///< `affinity.keys`
-    label_map require = {};  ///< what workers must have for builds of this listener
+    bool routes_by_key = false;  ///< the policy looks at keys: one that needs a definition is worth a wait
+    label_map require = {};      ///< what workers must have for builds of this listener
 
     /// Clients that dialled one of these names are served by another service: another pool of the same listener.
     struct host_route {

@@ -21,6 +21,7 @@ void session_directory::ask(const entry& whom, std::shared_ptr<balancer::worker>
 bool session_directory::add(const std::string& uuid, boost::asio::any_io_executor executor,
                             std::weak_ptr<session_host> host, std::string shared_key)
 {
+    // Nobody may wait for long here: those who do only post what they were waiting for.
     const std::lock_guard lock{mutex_};
     const auto [at, is_new] =
         sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host), std::move(shared_key)});
@@ -30,7 +31,7 @@ bool session_directory::add(const std::string& uuid, boost::asio::any_io_executo
     ++lengths_[uuid.size()];
     for (auto it = waiting_.begin(); it != waiting_.end();) {
         if (it->uuid == uuid) {
-            ask(at->second, std::move(it->where), std::move(it->done));
+            it->then(&at->second);
             it = waiting_.erase(it);
         } else {
             ++it;
@@ -53,27 +54,43 @@ void session_directory::remove(const std::string& uuid)
 void session_directory::attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
                                attach_done done)
 {
+    wait_for(uuid, now, [where, done = std::move(done)](const entry* whom) {
+        if (whom != nullptr) {
+            ask(*whom, where, done);
+        } else {
+            done(attach_outcome::absent);
+        }
+    });
+}
+
+void session_directory::when_here(const std::string& uuid, time_point now, std::function<void(bool)> then)
+{
+    wait_for(uuid, now, [then = std::move(then)](const entry* whom) { then(whom != nullptr); });
+}
+
+void session_directory::wait_for(const std::string& uuid, time_point now, std::function<void(const entry*)> then)
+{
     const std::lock_guard lock{mutex_};
     const auto found = sessions_.find(uuid);
     if (found != sessions_.end()) {
-        ask(found->second, where, std::move(done));
+        then(&found->second);
     } else {
-        waiting_.push_back({uuid, where, now + wait_time, std::move(done)});
+        waiting_.push_back({uuid, now + wait_time, std::move(then)});
     }
 }
 
 void session_directory::expire(time_point now)
 {
-    std::vector<attach_done> given_up;
+    std::vector<std::function<void(const entry*)>> given_up;
     {
         const std::lock_guard lock{mutex_};
         while (!waiting_.empty() && waiting_.front().deadline <= now) {
-            given_up.push_back(std::move(waiting_.front().done));
+            given_up.push_back(std::move(waiting_.front().then));
             waiting_.pop_front();
         }
     }
-    for (const auto& done : given_up) {
-        done(attach_outcome::absent);
+    for (const auto& then : given_up) {
+        then(nullptr);
     }
 }
 

@@ -1,8 +1,9 @@
 """What people put in front of their workers today, with the settings they use, for comparisons side by side."""
 
+import signal
 from pathlib import Path
 
-from .process import Daemon, accepts_connections, free_port
+from .process import Daemon, accepts_connections, free_port, wait_until
 
 _NGINX_STREAM = """\
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -13,6 +14,7 @@ error_log stderr notice;
 events {{ worker_connections 16384; }}
 stream {{
     upstream buildkit {{
+        {method}
 {servers}
     }}
     server {{
@@ -72,7 +74,15 @@ class Peer:
         self.address = f"tcp://127.0.0.1:{self.port}"
         self._argv = argv
         self._daemon = None
+        self.on_set_workers = None
         directory.mkdir(parents=True, exist_ok=True)
+
+    def set_workers(self, workers):
+        """From now on `workers` are behind it; returns when new connections go to them (nginx only)."""
+        self.on_set_workers(workers)
+        before = _children(self.pid)
+        self._daemon.signal(signal.SIGHUP)
+        wait_until(lambda: _children(self.pid) - before, "nginx to have a new process", 10)
 
     def start(self):
         self._daemon = Daemon(self.name, self._argv, self.directory / f"{self.name}.log")
@@ -91,9 +101,13 @@ class Peer:
         return self._daemon.tail() if self._daemon else ""
 
 
-def nginx_stream(directory: Path, workers, threads=1):
-    """The classic: an nginx `stream` block, round robin."""
-    return _nginx(directory, _NGINX_STREAM, workers, threads)
+def _children(pid):
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def nginx_stream(directory: Path, workers, threads=1, method=""):
+    """The classic: an nginx `stream` block, round robin unless `method` says how servers are chosen."""
+    return _nginx(directory, _NGINX_STREAM, workers, threads, method)
 
 
 def nginx_grpc(directory: Path, workers, threads=1):
@@ -101,12 +115,19 @@ def nginx_grpc(directory: Path, workers, threads=1):
     return _nginx(directory, _NGINX_GRPC, workers, threads)
 
 
-def _nginx(directory: Path, template, workers, threads):
+def _nginx(directory: Path, template, workers, threads, method=""):
     config = directory / "nginx.conf"
     peer = Peer(directory, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", directory])
-    servers = "\n".join(f"        server 127.0.0.1:{w.port};" for w in workers)
-    config.write_text(template.format(threads=threads, directory=directory, port=peer.port, servers=servers))
-    return peer.start()
+
+    def set_workers(those):
+        servers = "\n".join(f"        server 127.0.0.1:{w.port};" for w in those)
+        config.write_text(template.format(threads=threads, directory=directory, port=peer.port, servers=servers,
+                                          method=method))
+
+    set_workers(workers)
+    peer.start()
+    peer.on_set_workers = set_workers
+    return peer
 
 
 def haproxy_tcp(directory: Path, workers, threads=1):

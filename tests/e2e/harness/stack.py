@@ -24,16 +24,17 @@ class Stack:
     def __exit__(self, *_):
         self.close()
 
-    def workers(self, *versions, names=None, **settings):
-        """One worker per version named, called w1, w2, … (or `names`), all answering."""
+    def workers(self, *versions, names=None, start=True, **settings):
+        """One worker per version named, called w1, w2, … (or `names`), all answering unless `start` is false."""
         names = names or [f"w{i + 1}" for i in range(len(versions))]
         made = []
         for name, version in zip(names, versions):
             worker = Worker(name, self.directory / name, version, outlive=self._outlive, **settings)
             self._owned.append(worker)
             made.append(worker)
-            worker.launch()
-        for worker in made:
+            if start:
+                worker.launch()
+        for worker in made if start else ():
             worker.wait_ready()
         return made
 
@@ -43,8 +44,8 @@ class Stack:
         self._owned.append(made)
         return made.start() if start else made
 
-    def nginx_stream(self, workers):
-        self._owned.append(peers.nginx_stream(self.directory / "nginx", workers))
+    def nginx_stream(self, workers, method=""):
+        self._owned.append(peers.nginx_stream(self.directory / "nginx", workers, method=method))
         return self._owned[-1]
 
     def nginx_grpc(self, workers):

@@ -227,7 +227,7 @@ TEST_CASE("linked builds go to their parents' worker, in any order of events")
                     break;
                 case 3:
                     possible = possible && begun;
-                    p.inputs_known("child", {"ps", "cs"});
+                    p.inputs_known("child", {{"ps", "cs"}, {}});
                     break;
                 default: break;
             }
@@ -252,7 +252,7 @@ TEST_CASE("a linked build with several parents goes where most of them are")
     p.begin(build_of("child", {"own"}, true));
     placement::worker_ptr told;
     p.find_parent("child", [&](const auto& where) { told = where; });
-    p.inputs_known("child", {"sa", "sb", "sc", "own"});
+    p.inputs_known("child", {{"sa", "sb", "sc", "own"}, {}});
     p.placed("a", w1);
     p.placed("b", w2);
     CHECK_FALSE(told);
@@ -274,7 +274,7 @@ TEST_CASE("a linked build is placed freely when its parents are gone or share it
         p.begin(build_of("parent", {"ps"}));
         p.begin(build_of("child", {"cs"}, true));
         p.find_parent("child", note);
-        p.inputs_known("child", {"ps"});
+        p.inputs_known("child", {{"ps"}, {}});
         CHECK_FALSE(told);
         p.failed("parent", {});
         CHECK(told);
@@ -288,7 +288,7 @@ TEST_CASE("a linked build is placed freely when its parents are gone or share it
         p.placed("parent", w);
         p.begin(build_of("child", {"shared"}, true));
         p.find_parent("child", note);
-        p.inputs_known("child", {"shared"});
+        p.inputs_known("child", {{"shared"}, {}});
         CHECK(told);
         CHECK(where == w);
     }
@@ -300,9 +300,9 @@ TEST_CASE("a linked build is placed freely when its parents are gone or share it
         p.begin(build_of("c", {"sc"}, true));
         placement::worker_ptr of_b;
         p.find_parent("c", note);
-        p.inputs_known("c", {"sa", "sb"});
+        p.inputs_known("c", {{"sa", "sb"}, {}});
         p.find_parent("b", [&](const auto& found) { of_b = found; });
-        p.inputs_known("b", {"sa"});
+        p.inputs_known("b", {{"sa"}, {}});
         CHECK_FALSE(told);
         p.placed("a", w);
         CHECK(of_b == w);

@@ -1,0 +1,63 @@
+#include "proxy/buildkit/find_key.hpp"
+
+#include <algorithm>
+
+#include "core/event.hpp"
+#include "proxy/buildkit/connection.hpp"
+
+namespace buildkit_lb::proxy {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+namespace {
+
+// All of a build's calls are started at the same moment, but the client's machine may be busy.
+constexpr auto patience = 1s;
+
+}  // namespace
+
+asio::awaitable<void> find_key(call& solve, const buildkit::solve_info& given, running_build& build)
+{
+    auto& connection = solve.connection();
+    const auto& service = connection.service();
+    auto& shared = service.shared;
+    const auto& sources = service.key_sources;
+    buildkit::solve_info info = given;
+    const auto until = clock::now() + patience;
+    const auto look = [&] {
+        const std::string shared_key = shared.sessions.shared_key_of(info.sessions);
+        return buildkit::find_affinity_key(info, {shared_key, connection.peer(), solve.headers().get(":authority")},
+                                           sources);
+    };
+    buildkit::affinity_key key = look();
+    // What would win over the key that is known, or is the only one, may still be on its way.
+    const auto may_come = [&](std::string_view source) {
+        const auto at = std::find(sources.begin(), sources.end(), source);
+        return at != sources.end() && at < std::find(sources.begin(), sources.end(), key.source);
+    };
+    // A client's own build never waits: the client may hold it open while its real build waits for it.
+    if (!info.internal && may_come("shared-key")) {
+        for (const std::string& uuid : info.sessions) {
+            one_shot<bool> here{connection.executor()};
+            shared.sessions.when_here(uuid, clock::now(), here.setter());
+            if (!co_await here.wait(until)) {
+                break;
+            }
+        }
+        key = look();
+    }
+    if (!info.internal && service.routes_by_key && may_come("context") && info.frontend.empty() &&
+        info.remote_source.empty()) {
+        one_shot<std::string> source{connection.executor()};
+        shared.placement.find_source(info.ref, source.setter());
+        if (auto told = co_await source.wait(until)) {
+            info.remote_source = std::move(*told);
+            key = look();
+        }
+    }
+    build.record->key = std::move(key.value);
+    build.record->key_source = std::move(key.source);
+}
+
+}  // namespace buildkit_lb::proxy
