@@ -1,4 +1,5 @@
 #include "buildkit/affinity_key.hpp"
+#include "buildkit/url_text.hpp"
 
 #include <catch2/catch.hpp>
 
