@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "core/log.hpp"
@@ -26,6 +27,21 @@ constexpr auto sweep_interval = 500ms;
 
 // How often a stop looks whether the last connection has ended.
 constexpr auto drain_interval = 20ms;
+
+/// Where state is kept; empty: nowhere. A service manager says where a service may write.
+std::string state_path_of(const config::state& from)
+{
+    if (from.file == "off") {
+        return {};
+    }
+    if (from.file != "auto") {
+        return from.file;
+    }
+    const char* given = std::getenv("STATE_DIRECTORY");
+    const std::string_view all{given != nullptr ? given : ""};
+    const auto first = all.substr(0, all.find(':'));
+    return std::string{first.starts_with('/') ? first : "/var/lib/buildkit-lb"} + "/state.json";
+}
 
 }  // namespace
 
@@ -54,6 +70,7 @@ application::application(const config::root& settings, std::filesystem::path con
         }
         return held;
     }));
+    make_state();
     make_admin();
 }
 
@@ -89,6 +106,11 @@ std::vector<std::shared_ptr<balancer::pool>> application::balancer_pools() const
     return all;
 }
 
+void application::make_state()
+{
+    state_.emplace(state_path_of(settings_.state), settings_.state.interval, balancer_pools(), instruments_);
+}
+
 void application::make_admin()
 {
     admin::context about{instruments_, [this] { return balancer_pools(); }, [this] { return ready(); }};
@@ -121,6 +143,7 @@ admin::readiness application::ready() const
 
 bool application::run()
 {
+    state_->load();
     for (const auto& p : pools_) {
         p->start();
     }
@@ -128,6 +151,7 @@ bool application::run()
         l->start();
     }
     admin_->start();
+    state_->start();
     tasks_.spawn("sweep", sweep());
     tasks_.spawn("hangups", reload_on_hangup());
     asio::co_spawn(control_, serve_until_stopped(), [](const std::exception_ptr& error) {
@@ -171,6 +195,7 @@ asio::awaitable<void> application::serve_until_stopped()
         l->socket().close();
     }
     threads_.begin_drain();
+    state_->begin_stop();
     int second = 0;
     auto drained = drain();
     auto signalled = wait_for_signal(second);
@@ -208,6 +233,7 @@ asio::awaitable<void> application::stop_everything()
         }
     }
     co_await admin_->stop();
+    state_->stop();
     tasks_.cancel();
     co_await tasks_.join();
     signals_.cancel();

@@ -4,6 +4,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "core/task_group.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/data_thread.hpp"
+#include "state/keeper.hpp"
 
 namespace buildkit_lb::app {
 
@@ -36,6 +38,7 @@ private:
     static pool_ptr find_pool(const std::vector<pool_ptr>& among, std::string_view name);
     listener_unit::surroundings around(const config::root& settings, const std::vector<pool_ptr>& pools);
     std::vector<std::shared_ptr<balancer::pool>> balancer_pools() const;
+    void make_state();
     void make_admin();
 
     // ---- Reload (reload.cpp) ----
@@ -65,6 +68,7 @@ private:
     metrics::instruments instruments_;
     std::vector<pool_ptr> pools_;
     std::vector<pool_ptr> retired_pools_;  // still used by connections
+    std::optional<state::keeper> state_;   // always, once the pools are made
     proxy::data_plane threads_;
     std::vector<listener_ptr> listeners_;
     std::vector<listener_ptr> retired_listeners_;  // closed; their connections go on

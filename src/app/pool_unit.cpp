@@ -74,7 +74,8 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     }
     upstream.connect_timeout = duration{from.connect_timeout};
     buildkit.placement.set_limits(placement_limits_of(limits));
-    workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from));
+    workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),
+                      clock::now());
     set_workers();
     if (same_checks) {
         prober_->follow();

@@ -87,6 +87,10 @@ admin::reload_outcome application::reload()
 void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made)
 {
     const config::root& next = loaded.value;
+    const bool other_state = next.state != settings_.state || pools != pools_;
+    if (other_state) {
+        state_->stop();
+    }
     log::configure(next.log.level, next.log.format);
     for (const auto& from : next.pools) {
         const auto p = find_pool(pools, from.name);
@@ -122,6 +126,11 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
     }
     listeners_ = std::move(listeners);
     settings_ = next;
+    if (other_state) {
+        make_state();
+        state_->load();
+        state_->start();
+    }
     written_ = std::move(loaded.written);
 }
 

@@ -7,8 +7,10 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "balancer/pick.hpp"
+#include "balancer/warm_key.hpp"
 #include "balancer/worker.hpp"
 
 namespace buildkit_lb::balancer {
@@ -47,6 +49,14 @@ public:
 
     /// Keys that are remembered.
     virtual std::size_t remembered() const { return 0; }
+
+    /// What a policy remembers, over a restart: see warmth_memory. A pass begins with `from_start`.
+    virtual std::uint64_t changes() const { return 0; }
+    virtual std::vector<warm_key> copy_some(bool /*from_start*/, std::size_t /*most*/, time_point /*now*/)
+    {
+        return {};
+    }
+    virtual void restore(warm_key /*from*/, time_point /*now*/) {}
 };
 
 }  // namespace buildkit_lb::balancer

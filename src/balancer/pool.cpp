@@ -144,6 +144,19 @@ void pool::compare_platforms(pool_snapshot& of)
                         });
 }
 
+void pool::set_draining(const worker& w, bool draining)
+{
+    {
+        const std::lock_guard lock{mutex_};
+        if (draining) {
+            drained_.insert(w.name());
+        } else {
+            drained_.erase(w.name());
+        }
+    }
+    update(w, [&](worker_view& view) { view.draining = draining; });
+}
+
 void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
 {
     const std::lock_guard lock{mutex_};
@@ -154,6 +167,26 @@ std::size_t pool::remembered_keys() const
 {
     const std::lock_guard lock{mutex_};
     return policy_->remembered();
+}
+
+std::uint64_t pool::warmth_changes() const
+{
+    const std::lock_guard lock{mutex_};
+    return policy_->changes();
+}
+
+std::vector<warm_key> pool::copy_warmth(bool from_start, std::size_t most, time_point now)
+{
+    const std::lock_guard lock{mutex_};
+    return policy_->copy_some(from_start, most, now);
+}
+
+void pool::restore_warmth(std::vector<warm_key> keys, time_point now)
+{
+    const std::lock_guard lock{mutex_};
+    for (auto& key : keys) {
+        policy_->restore(std::move(key), now);
+    }
 }
 
 void pool::report_connect_failure(const worker& w, const failure& why)
@@ -209,6 +242,7 @@ void pool::set_workers(std::vector<worker_settings> workers)
             });
             if (same == before.end()) {
                 next->workers.push_back(view_of(std::move(settings)));
+                next->workers.back().draining = drained_.contains(next->workers.back().worker->name());
                 continue;
             }
             same->leaving = false;
@@ -243,11 +277,15 @@ bool pool::drop_idle_leavers()
     return true;
 }
 
-void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, platform_settings platforms)
+void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, platform_settings platforms,
+                     time_point now)
 {
     {
         const std::lock_guard lock{mutex_};
         if (chosen_by) {
+            for (auto& key : policy_->copy_some(true, policy_->remembered(), now)) {
+                chosen_by->restore(std::move(key), now);
+            }
             policy_ = std::move(chosen_by);
         }
         queue_settings_ = queue;

@@ -146,7 +146,16 @@ struct limits {
     std::uint32_t internal_builds_per_client = 200;   ///< running, of one connection
     std::uint32_t internal_builds_per_worker = 1000;  ///< running
     std::uint32_t remembered_builds = 100000;         ///< finished builds of a pool whose worker is still known
+    std::uint32_t recent_builds = 1000;               ///< finished builds of a pool that /api/v1/builds tells
     milliseconds pool_call_timeout = 10s;             ///< a worker's silence in a call to the whole pool
+};
+
+/// What is kept over a restart.
+struct state {
+    std::string file = "auto";  ///< `auto`, `off` or an absolute path
+    milliseconds interval = 30s;
+
+    bool operator==(const state&) const = default;
 };
 
 struct log_settings {
@@ -160,6 +169,7 @@ struct root {
     std::vector<pool> pools;
     config::admin admin;
     config::limits limits;
+    config::state state;
     log_settings log;
     bool progress = true;
     milliseconds shutdown_grace = 3600s;

@@ -171,6 +171,17 @@ checked<std::string> host_pattern::read(const scalar& found) const
     return checked<std::string>{boost::system::in_place_value, std::move(lower)};
 }
 
+checked<std::string> state_path::read(const scalar& found) const
+{
+    if (found.text == "auto" || found.text == "off") {
+        return accepted(found);
+    }
+    if (!found.text.starts_with('/') || found.text.ends_with('/')) {
+        return complaint{in_quotes(found.text) + " is not the absolute path of a file"};
+    }
+    return file_path{}.read(found);
+}
+
 checked<std::string> host_name::read(const scalar& found) const
 {
     if (!is_host(found.text)) {

@@ -97,6 +97,13 @@ struct file_path {
     std::string text(const std::string& value) const { return value; }
 };
 
+/// Where state is kept: `auto`, `off` or the absolute path of a file.
+struct state_path {
+    checked<std::string> read(const scalar& found) const;
+    std::string allowed() const { return "auto, off or the absolute path of a file"; }
+    std::string text(const std::string& value) const { return value; }
+};
+
 /// A host name or an IP address.
 struct host_name {
     checked<std::string> read(const scalar& found) const;

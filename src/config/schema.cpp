@@ -153,7 +153,14 @@ void read_limits(section& in, limits& out)
     in.optional("internal_builds_per_client", out.internal_builds_per_client, whole_number{1, 1'000'000});
     in.optional("internal_builds_per_worker", out.internal_builds_per_worker, whole_number{1, 1'000'000});
     in.optional("remembered_builds", out.remembered_builds, whole_number{0, 10'000'000});
+    in.optional("recent_builds", out.recent_builds, whole_number{0, 100'000});
     in.optional("pool_call_timeout", out.pool_call_timeout, time_span{100ms, 10min});
+}
+
+void read_state(section& in, state& out)
+{
+    in.optional("file", out.file, state_path{});
+    in.optional("interval", out.interval, time_span{100ms, 24h});
 }
 
 void read_log(section& in, log_settings& out)
@@ -176,6 +183,7 @@ void read_root(section& in, root& out)
     in.list("pools", out.pools, read_pool);
     in.map("admin", out.admin, read_admin);
     in.map("limits", out.limits, read_limits);
+    in.map("state", out.state, read_state);
     in.map("log", out.log, read_log);
     in.optional("progress", out.progress, boolean{});
     in.map("shutdown", out, read_shutdown);

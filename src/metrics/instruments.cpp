@@ -110,10 +110,13 @@ instruments::instruments(std::string_view version)
       reloads_{counter(registry_, "buildkit_lb_config_reloads_total",
                        "Times the configuration was read again: taken over (ok) or refused (error).")},
       discovery_failures_{counter(registry_, "buildkit_lb_discovery_failures_total",
-                                  "Lookups of discovery.dns that failed or found no address.")}
+                                  "Lookups of discovery.dns that failed or found no address.")},
+      state_writes_{
+          counter(registry_, "buildkit_lb_state_writes_total", "Writes of the state file, by whether they went well.")}
 {
-    for (const auto* outcome : {"ok", "error"}) {
-        reloads_.Add({{"result", outcome}});
+    for (const char* result : {"ok", "error"}) {
+        reloads_.Add({{"result", result}});
+        state_writes_.Add({{"result", result}});
     }
     prometheus::BuildGauge()
         .Name("buildkit_lb_build_info")
@@ -215,6 +218,11 @@ void instruments::steps_completed(std::string_view pool, std::string_view worker
 {
     build_steps_.Add(worker_labels(pool, worker, "cache", "hit")).Increment(static_cast<double>(cached));
     build_steps_.Add(worker_labels(pool, worker, "cache", "miss")).Increment(static_cast<double>(run));
+}
+
+void instruments::state_written(bool well)
+{
+    state_writes_.Add({{"result", well ? "ok" : "error"}}).Increment();
 }
 
 void instruments::rpc_ended(std::string_view method, std::string_view code)

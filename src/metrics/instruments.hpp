@@ -107,6 +107,9 @@ public:
     /// Steps of a build that have completed: out of the cache, or by running.
     void steps_completed(std::string_view pool, std::string_view worker, std::uint64_t cached, std::uint64_t run);
 
+    /// The state file was written, or could not be.
+    void state_written(bool well);
+
     /// A call of a client has ended. `method` and `code` (`OK`, `UNAVAILABLE`, …) come from fixed tables, with `other`
     /// for a method that is not in its table. Cheap enough for every call: a shared lock and one hash.
     void rpc_ended(std::string_view method, std::string_view code);
@@ -149,6 +152,7 @@ private:
     counters& rpcs_;
     counters& reloads_;
     counters& discovery_failures_;
+    counters& state_writes_;
 
     struct text_hash {
         using is_transparent = void;

@@ -95,4 +95,12 @@ void cache_affinity::built(std::string_view key, std::string_view worker, double
     }
 }
 
+std::vector<warm_key> cache_affinity::copy_some(bool from_start, std::size_t most, time_point now)
+{
+    if (from_start) {
+        warm_.begin_copy();
+    }
+    return warm_.take_some(most, now);
+}
+
 }  // namespace buildkit_lb::balancer

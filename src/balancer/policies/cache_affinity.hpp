@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "balancer/policies/least_active_builds.hpp"
 #include "balancer/policies/warmth_memory.hpp"
@@ -32,6 +34,9 @@ public:
     choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
     void built(std::string_view key, std::string_view worker, double cached_share, time_point now) override;
     std::size_t remembered() const override { return warm_.size(); }
+    std::uint64_t changes() const override { return warm_.changes(); }
+    std::vector<warm_key> copy_some(bool from_start, std::size_t most, time_point now) override;
+    void restore(warm_key from, time_point now) override { warm_.restore(std::move(from), now); }
 
 private:
     std::uint64_t hash_of(const worker& w);

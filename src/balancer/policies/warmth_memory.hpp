@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "balancer/warm_key.hpp"
 #include "core/types.hpp"
 
 namespace buildkit_lb::balancer {
@@ -15,18 +17,15 @@ namespace buildkit_lb::balancer {
 /// by the number of keys: the one that was built longest ago is forgotten first. Pure; guarded by the pool's lock.
 class warmth_memory {
 public:
-    /// A worker that has built a key.
-    struct warmth {
-        std::string worker;
-        time_point built;         ///< the end of its latest build
-        double cached_share = 0;  ///< of the steps of its latest build: 0 to 1
-    };
+    using warmth = warm_worker;
 
     /// More workers than this are not kept for one key.
     static constexpr std::size_t max_workers = 8;
 
     /// `capacity`: keys. `ttl`: how long a build keeps a worker warm.
     warmth_memory(std::size_t capacity, duration ttl) : capacity_{capacity}, ttl_{ttl} {}
+    warmth_memory(const warmth_memory&) = delete;
+    warmth_memory& operator=(const warmth_memory&) = delete;
 
     /// A build of `key` has ended on `worker`.
     void built(std::string_view key, std::string_view worker, double cached_share, time_point now);
@@ -37,6 +36,20 @@ public:
     const std::vector<warmth>& find(std::string_view key, time_point now);
 
     std::size_t size() const { return keys_.size(); }
+
+    // ---- Over a restart ----
+
+    /// Goes up whenever something changes that is worth keeping.
+    std::uint64_t changes() const { return changes_; }
+
+    /// Begins to copy the keys; take_some() goes on. There is one such pass at a time.
+    void begin_copy() { next_to_copy_ = by_age_.begin(); }
+    /// The next `most` keys of the pass, those built longest ago first, without the workers that are cold by `now`;
+    /// fewer or none at its end. A key that is built meanwhile comes once more.
+    std::vector<warm_key> take_some(std::size_t most, time_point now);
+
+    /// Puts back what was copied. Call it in the order of the copy, before any build.
+    void restore(warm_key from, time_point now);
 
 private:
     struct entry {
@@ -49,11 +62,15 @@ private:
     };
 
     void drop_cold(entry& of, time_point now) const;
+    void make_latest(std::list<std::string>::iterator age);
+    void forget_oldest();
 
     const std::size_t capacity_;
     const duration ttl_;
     std::unordered_map<std::string, entry, text_hash, std::equal_to<>> keys_;
     std::list<std::string> by_age_;  // oldest first
+    std::list<std::string>::iterator next_to_copy_ = by_age_.end();
+    std::uint64_t changes_ = 0;
 };
 
 }  // namespace buildkit_lb::balancer

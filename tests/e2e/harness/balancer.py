@@ -55,6 +55,7 @@ class Balancer:
             ],
             "pools": copy.deepcopy(pools),
             "admin": {"address": f"tcp://127.0.0.1:{self.admin_port}"},
+            "state": {"file": str(directory / "state.json")},
             **settings,
         }
         directory.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,7 @@ TEST_CASE("new rules count for builds that wait too", "[reload]")
 {
     auto p = make({at("w1", 1, 1)});
     const auto running = p->pick_worker({});
-    p->set_rules(make_policy("least-active-builds"), queue_settings{0, {}, false}, {});
+    p->set_rules(make_policy("least-active-builds"), queue_settings{0, {}, false}, {}, {});
     admission_request request;
     CHECK(p->admit(std::move(request)).refused == rejection::full);
     pick_context context;
