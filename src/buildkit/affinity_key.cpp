@@ -99,7 +99,7 @@ affinity_key find_affinity_key(const solve_info& build, const key_surroundings& 
         }
     }
     if (!key.value.empty()) {
-        key.value = clean_text(key.value, max_key) + clean_text(finer, max_key);
+        key.value = printable(key.value, max_key) + printable(finer, max_key);
     }
     return key;
 }

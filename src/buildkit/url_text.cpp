@@ -181,7 +181,7 @@ std::string without_credentials(std::string_view text)
     }
 }
 
-std::string clean_text(std::string_view text, std::size_t max_size)
+std::string printable(std::string_view text, std::size_t max_size)
 {
     std::string out;
     const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };

@@ -23,6 +23,6 @@ std::string normalized_remote(std::string_view remote);
 std::string without_credentials(std::string_view text);
 
 /// Valid UTF-8 without control characters, of at most `max_size` bytes; what is neither becomes `?`.
-std::string clean_text(std::string_view text, std::size_t max_size);
+std::string printable(std::string_view text, std::size_t max_size);
 
 }  // namespace buildkit_lb::buildkit

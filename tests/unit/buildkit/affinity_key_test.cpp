@@ -1,5 +1,4 @@
 #include "buildkit/affinity_key.hpp"
-#include "buildkit/url_text.hpp"
 
 #include <catch2/catch.hpp>
 
