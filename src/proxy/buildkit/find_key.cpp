@@ -47,8 +47,9 @@ asio::awaitable<void> find_key(call& solve, const buildkit::solve_info& given, r
         }
         key = look();
     }
-    if (!info.internal && service.routes_by_key && may_come("context") && info.frontend.empty() &&
-        info.remote_source.empty()) {
+    // A build with a shared key has a directory, and its definition comes from a frontend.
+    const bool may_be_raw = info.frontend.empty() && info.remote_source.empty() && key.source != "shared-key";
+    if (!info.internal && service.routes_by_key && may_be_raw && may_come("context")) {
         one_shot<std::string> source{connection.executor()};
         shared.placement.find_source(info.ref, source.setter());
         if (auto told = co_await source.wait(until)) {

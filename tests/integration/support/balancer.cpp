@@ -56,6 +56,7 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     for (const auto& view : upstream_.workers->snapshot()->workers) {
         workers_.push_back(view.worker);
     }
+    buildkit_.routes_by_key = settings_.policy == "cache-affinity";
     const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
         return settings_.protocol == config::protocol::tcp
                    ? proxy::run_tcp_connection(tcp_, on, std::move(socket))

@@ -340,3 +340,61 @@ TEST_CASE("calls that come after their build has failed fail with it at once; an
     }
     CHECK(ask("r") != placement::no_wait);  // forgotten: only so many are kept
 }
+
+TEST_CASE("a build's remote source is told once its LLBBridge/Solve was read, whichever comes first")
+{
+    placement p{placement_limits{}};
+    std::vector<std::string> told;
+    const auto note = [&](const std::string& source) { told.push_back(source); };
+
+    p.begin(build_of("asked first"));
+    p.find_source("asked first", note);
+    CHECK(told.empty());
+    p.inputs_known("asked first", {{}, "a"});
+    p.inputs_known("asked first", {{}, "told once only"});
+    p.begin(build_of("read first"));
+    p.inputs_known("read first", {{}, "b"});
+    p.find_source("read first", note);
+    p.inputs_known("read before it began", {{}, "c"});
+    CHECK(p.count().early_inputs == 1);
+    p.begin(build_of("read before it began"));
+    CHECK(p.count().early_inputs == 0);
+    p.find_source("read before it began", note);
+    CHECK(told == std::vector<std::string>{"a", "b", "c"});
+
+    p.find_source("nobody", note);
+    p.begin(build_of("ends before"));
+    p.find_source("ends before", note);
+    p.ended("ends before");
+    CHECK(told.size() == 3);
+}
+
+TEST_CASE("inputs that are read before their build begins tell its parents, and are bounded")
+{
+    placement p{placement_limits{}};
+    const auto w = make_worker("w");
+    p.begin(build_of("parent", {"ps"}));
+    p.placed("parent", w);
+    p.inputs_known("child", {{"ps"}, {}});
+    p.begin(build_of("child", {"cs"}, true));
+    placement::worker_ptr where;
+    p.find_parent("child", [&](const auto& found) { where = found; });
+    CHECK(where == w);
+
+    for (int i = 0; i < 1000; ++i) {
+        p.inputs_known("early " + std::to_string(i), {{}, std::to_string(i)});
+    }
+    CHECK(p.count().early_inputs == 100);
+    std::string told;
+    p.begin(build_of("early 999"));
+    p.find_source("early 999", [&](const std::string& source) { told = source; });
+    CHECK(told == "999");
+    p.begin(build_of("early 0"));
+    p.find_source("early 0", [&](const std::string&) { FAIL("it was to be forgotten"); });
+
+    // Calls of a build that has ended are not about one to come.
+    p.ended("parent");
+    const auto before = p.count().early_inputs;
+    p.inputs_known("parent", {{}, "late"});
+    CHECK(p.count().early_inputs == before);
+}

@@ -368,3 +368,59 @@ TEST_CASE("sixteen mebibytes of empty parts are read without growing")
     CHECK(info->exporters.size() == max_exporters);
     CHECK(info->sessions.empty());
 }
+
+namespace {
+
+std::string remote_op(const std::string& identifier, const std::string& full_url = {})
+{
+    wire::ops::Op op;
+    op.mutable_source()->set_identifier(identifier);
+    if (!full_url.empty()) {
+        (*op.mutable_source()->mutable_attrs())["git.fullurl"] = full_url;
+        (*op.mutable_source()->mutable_attrs())["git.authtokensecret"] = "GIT_AUTH_TOKEN";
+    }
+    return op.SerializeAsString();
+}
+
+std::string source_of(const std::vector<std::string>& ops)
+{
+    SolveRequest request = typical();
+    wire::gateway::SolveRequest bridge;
+    for (const auto& op : ops) {
+        request.mutable_definition()->add_def(op);
+        bridge.mutable_definition()->add_def(op);
+    }
+    const auto named = parse_bridge_solve(bridge.SerializeAsString());
+    REQUIRE(named.has_value());
+    CHECK(named->remote_source == parsed(request).remote_source);
+    return named->remote_source;
+}
+
+}  // namespace
+
+TEST_CASE("the one repository of a definition is its remote source, else the one file from the web")
+{
+    // As the client's library writes them; buildctl sends what it reads on stdin in LLBBridge/Solve.
+    const auto app = remote_op("git://127.0.0.1:46389/team/app.git#main", "http://127.0.0.1:46389/team/app.git");
+    const auto over_ssh = remote_op("git://127.0.0.1/team/app.git#main", "git@127.0.0.1:team/app.git");
+    const auto file = remote_op("http://robot:s3cret@127.0.0.1:35823/app.tar?x=1");
+    CHECK(source_of({app}) == "http://127.0.0.1:46389/team/app.git");
+    CHECK(source_of({over_ssh}) == "git@127.0.0.1:team/app.git");
+    CHECK(source_of({file}) == "http://robot:s3cret@127.0.0.1:35823/app.tar?x=1");
+    CHECK(source_of({file, app, file}) == "http://127.0.0.1:46389/team/app.git");
+    CHECK(source_of({remote_op("git://127.0.0.1/team/app.git#dev"), over_ssh}) == "git://127.0.0.1/team/app.git#dev");
+    CHECK(source_of({app, over_ssh}).empty());  // two servers
+    CHECK(source_of({app, remote_op("git://127.0.0.1/other.git"), file}).empty());
+    CHECK(source_of({file, remote_op("https://127.0.0.1/b.tar")}).empty());
+    CHECK(source_of({source_op("local.session", "s"), remote_op("docker-image://docker.io/library/alpine")}).empty());
+    CHECK(source_of({remote_op("https://e.test/" + std::string(max_attr_size, 'x'))}).empty());
+}
+
+TEST_CASE("what an input takes is not the definition's own source")
+{
+    SolveRequest request = typical();
+    (*request.mutable_frontendinputs())["base"].add_def(remote_op("git://e.test/base.git"));
+    CHECK(parsed(request).remote_source.empty());
+    request.mutable_definition()->add_def(remote_op("git://e.test/app.git"));
+    CHECK(parsed(request).remote_source == "git://e.test/app.git");
+}

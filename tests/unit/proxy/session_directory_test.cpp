@@ -137,3 +137,23 @@ TEST_CASE("known sessions are found in a request's bytes, whatever their length,
     t.directory.remove("aaaaabbbbbcccccdddddeeeee");
     CHECK(t.directory.find_in(request).empty());
 }
+
+TEST_CASE("who waits for a session hears when it is here, or that it did not come")
+{
+    directory_test t;
+    std::vector<std::string> heard;
+    const auto note = [&](const char* who) {
+        return [&heard, who](bool here) { heard.push_back(std::string{who} + (here ? " here" : " not")); };
+    };
+    t.directory.when_here("late", t.now, note("first"));
+    t.directory.when_here("never", t.now, note("second"));
+    CHECK(heard.empty());
+    const auto h = std::make_shared<host>();
+    REQUIRE(t.directory.add("late", t.context.get_executor(), h, "app:node"));
+    CHECK(heard == std::vector<std::string>{"first here"});
+    CHECK(t.directory.shared_key_of({"never", "late"}) == "app:node");
+    t.directory.when_here("late", t.now, note("third"));
+    t.directory.expire(t.now + session_directory::wait_time);
+    CHECK(heard == std::vector<std::string>{"first here", "third here", "second not"});
+    CHECK(h->asked.empty());
+}
