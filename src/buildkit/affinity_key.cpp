@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cctype>
 
+#include "buildkit/place_words.hpp"
 #include "buildkit/url_text.hpp"
 
 namespace buildkit_lb::buildkit {
 namespace {
 
 // Longer values would only cost memory: what is left out makes no two projects one.
-constexpr std::size_t max_key = 512;
+constexpr std::size_t max_key = 512;  // characters
 
 // A tarball on the client's stdin is offered to the worker under a URL of this host, with another path each time.
 constexpr std::string_view uploads = "buildkit-session";

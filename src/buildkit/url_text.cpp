@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cstdint>
 
 namespace buildkit_lb::buildkit {
 namespace {
@@ -179,35 +178,6 @@ std::string without_credentials(std::string_view text)
             out += last == std::string_view::npos ? std::string_view{} : whole.substr(last + 1);
         }
     }
-}
-
-std::string printable(std::string_view text, std::size_t max_size)
-{
-    std::string out;
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-    for (std::size_t i = 0; i < text.size();) {
-        const std::uint8_t lead = byte(i);
-        std::size_t size = 1;
-        bool good = lead >= 0x20 && lead < 0x7F;
-        if (lead >= 0xC2 && lead < 0xF5) {
-            size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-            good = i + size <= text.size();
-            for (std::size_t k = 1; good && k < size; ++k) {
-                good = (byte(i + k) & 0xC0U) == 0x80;
-            }
-            // Overlong forms, surrogates and what is beyond the last code point are no UTF-8; C1 are controls.
-            good = good && !(lead == 0xC2 && byte(i + 1) < 0xA0) && !(lead == 0xE0 && byte(i + 1) < 0xA0) &&
-                   !(lead == 0xED && byte(i + 1) >= 0xA0) && !(lead == 0xF0 && byte(i + 1) < 0x90) &&
-                   !(lead == 0xF4 && byte(i + 1) >= 0x90);
-        }
-        size = good ? size : 1;
-        if (out.size() + size > max_size) {
-            break;
-        }
-        out += good ? text.substr(i, size) : std::string_view{"?"};
-        i += size;
-    }
-    return out;
 }
 
 }  // namespace buildkit_lb::buildkit

@@ -22,7 +22,4 @@ std::string normalized_remote(std::string_view remote);
 /// The text with the user, password, query and fragment of each URL in it left out, of whatever scheme.
 std::string without_credentials(std::string_view text);
 
-/// Valid UTF-8 without control characters, of at most `max_size` bytes; what is neither becomes `?`.
-std::string printable(std::string_view text, std::size_t max_size);
-
 }  // namespace buildkit_lb::buildkit

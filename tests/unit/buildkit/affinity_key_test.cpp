@@ -153,11 +153,11 @@ TEST_CASE("a URL is without credentials wherever it comes from")
           "example.test/team/app target=see https://e.test/");
 }
 
-TEST_CASE("a key is cut between characters and is printable")
+TEST_CASE("a key is printable and not too long")
 {
-    CHECK(key_of({{"build-arg:BUILDKIT_LB_KEY", std::string(4000, 'x')}}).value.size() == 512);
+    CHECK(key_of({{"build-arg:BUILDKIT_LB_KEY", std::string(4000, 'x')}}).value == std::string(512, 'x') + "…");
     CHECK(key_of({{"build-arg:BUILDKIT_LB_KEY", "x" + std::string(2000, '\xFF')}}).value ==
-          "x" + std::string(511, '?'));
+          "x" + std::string(511, '?') + "…");
     CHECK(key_of({{"build-arg:BUILDKIT_LB_KEY", "a\n\x1B[2J\xC3\xA4"}}).value == "a??[2J\xC3\xA4");
 }
 
