@@ -15,6 +15,17 @@ def local_and_run(file: Path, args):
     return file
 
 
+def remote(file: Path, identifier, **attributes):
+    """Writes the definition of: take what `identifier` (git://…, https://…) names, with these attributes; an underscore
+    stands for a dot in their names."""
+    source = _field(1, identifier)
+    for key, value in attributes.items():
+        source += _field(2, _field(1, key.replace("_", ".")) + _field(2, value))
+    op = _field(3, source)
+    file.write_bytes(b"".join(_field(1, one) for one in (op, _field(1, _input_of(op)))))
+    return file
+
+
 def _input_of(op):
     return _field(1, "sha256:" + hashlib.sha256(op).hexdigest())
 
