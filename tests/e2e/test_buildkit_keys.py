@@ -19,7 +19,9 @@ BUILDCTL = [version for program, version in VERSIONS if program == "buildctl"]
 
 @pytest.fixture
 def lb(stack, shared_workers):
-    return stack.balancer([buildkit_pool(shared_workers, policy="cache-affinity")], protocol="buildkit",
+    # The oldest worker refuses what the newest buildx says of a URL with a query.
+    workers = [w for w in shared_workers if w.version == "current"]
+    return stack.balancer([buildkit_pool(workers, policy="cache-affinity")], protocol="buildkit",
                           log={"level": "debug", "format": "json"})
 
 
