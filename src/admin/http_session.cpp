@@ -1,5 +1,6 @@
 #include "admin/http_session.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
@@ -8,8 +9,11 @@
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <cctype>
+#include <cerrno>
 #include <exception>
 #include <optional>
+#include <sys/socket.h>
 #include <utility>
 #include <variant>
 
@@ -60,13 +64,35 @@ http_response to_http(response&& answer, unsigned version, bool keep_alive)
     if (!answer.allow.empty()) {
         out.set(beast::http::field::allow, answer.allow);
     }
+    if (!answer.authenticate.empty()) {
+        out.set(beast::http::field::www_authenticate, answer.authenticate);
+    }
     out.keep_alive(keep_alive);
     out.body() = std::move(answer.body);
     out.prepare_payload();
     return out;
 }
 
-asio::awaitable<response> answer_request(const router& routes, http_request& incoming)
+/// True when the client has closed its side or the connection is dead. A further request that lies there is neither.
+bool has_gone(stream_socket& socket)
+{
+    char byte = 0;
+    const auto size = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+void copy_headers(const http_request& from, request& into)
+{
+    for (const auto& field : from) {
+        std::string name{field.name_string()};
+        std::transform(name.begin(), name.end(), name.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        into.headers.emplace(std::move(name), std::string{field.value()});
+    }
+}
+
+asio::awaitable<response> answer_request(const router& routes, const access& allowed, http_request& incoming,
+                                         stream_socket& socket)
 {
     request asked;
     const bool head = incoming.method() == beast::http::verb::head;
@@ -74,7 +100,16 @@ asio::awaitable<response> answer_request(const router& routes, http_request& inc
     if (!parse_target(std::string_view{incoming.target()}, asked)) {
         co_return error_response(400, "the request target is not a path");
     }
+    copy_headers(incoming, asked);
     asked.body = std::move(incoming.body());
+    asked.peer = peer_host(socket);
+    asked.client_gone = [&socket] { return has_gone(socket); };
+    if (auto refused = allowed.refuse(asked)) {
+        log::warn(
+            "admin call refused",
+            {{"method", asked.method}, {"path", asked.path}, {"client", asked.peer}, {"status", refused->status}});
+        co_return std::move(*refused);
+    }
     auto found = routes.find(asked);
     if (auto* refused = std::get_if<response>(&found)) {
         co_return std::move(*refused);
@@ -152,8 +187,9 @@ public:
     beast::flat_buffer buffer;
 };
 
-http_session::http_session(stream_socket socket, const router& routes, const server_limits& limits)
-    : http_{std::make_unique<http>(std::move(socket))}, routes_{routes}, limits_{limits}
+http_session::http_session(stream_socket socket, const router& routes, const access& allowed,
+                           const server_limits& limits)
+    : http_{std::make_unique<http>(std::move(socket))}, routes_{routes}, allowed_{allowed}, limits_{limits}
 {
 }
 
@@ -170,7 +206,7 @@ asio::awaitable<void> http_session::run()
             answer = answer_to(unread, limits_);
             keep_alive = false;
         } else {
-            answer = co_await answer_request(routes_, incoming);
+            answer = co_await answer_request(routes_, allowed_, incoming, http_->stream.socket());
             keep_alive = incoming.keep_alive();
         }
         if (!answer) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "admin/access.hpp"
 #include "admin/router.hpp"
 #include "core/socket.hpp"
 
@@ -15,7 +16,7 @@ namespace buildkit_lb::admin {
 struct server_limits {
     std::uint32_t header_size = 8 * 1024;
     std::uint64_t body_size = 16 * 1024;
-    std::size_t connections = 64;                                        ///< more wait in the kernel's backlog
+    std::size_t connections = 512;  ///< more wait in the kernel's backlog; a wait for a drain holds one
     std::chrono::milliseconds read_timeout = std::chrono::seconds{10};   ///< for the next request to have arrived
     std::chrono::milliseconds write_timeout = std::chrono::seconds{10};  ///< for a response to have been taken
 };
@@ -24,8 +25,8 @@ struct server_limits {
 /// that runs it, on the control thread.
 class http_session {
 public:
-    /// `routes` and `limits` outlive it.
-    http_session(stream_socket socket, const router& routes, const server_limits& limits);
+    /// `routes`, `allowed` and `limits` outlive it.
+    http_session(stream_socket socket, const router& routes, const access& allowed, const server_limits& limits);
     ~http_session();
     http_session(const http_session&) = delete;
     http_session& operator=(const http_session&) = delete;
@@ -41,6 +42,7 @@ private:
 
     std::unique_ptr<http> http_;
     const router& routes_;
+    const access& allowed_;
     const server_limits& limits_;
 };
 

@@ -13,10 +13,20 @@ namespace buildkit_lb::admin {
 /// What a handler is told of a request. HEAD arrives as GET: the session drops the body.
 struct request {
     std::string method;
-    std::string path;                          ///< percent-decoded, without the query
-    std::map<std::string, std::string> query;  ///< percent-decoded; the last of equal keys
-    std::vector<std::string> parameters;       ///< what the `*` of the route stand for
+    std::string path;                                         ///< percent-decoded, without the query
+    std::map<std::string, std::string> query;                 ///< percent-decoded; the last of equal keys
+    std::vector<std::string> parameters;                      ///< what the `*` of the route stand for
+    std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case; the first of equal names
     std::string body;
+    std::string peer;                   ///< the client's address; empty on a unix socket
+    std::function<bool()> client_gone;  ///< asked by handlers that wait: nobody reads the answer any more
+
+    /// Empty when it was not sent.
+    std::string_view header(std::string_view name) const
+    {
+        const auto found = headers.find(name);
+        return found == headers.end() ? std::string_view{} : std::string_view{found->second};
+    }
 };
 
 /// What it answers.
@@ -24,7 +34,8 @@ struct response {
     unsigned status = 200;
     std::string content_type = "application/json";
     std::string body;
-    std::string allow;  ///< the Allow header, if not empty
+    std::string allow;         ///< the Allow header, if not empty
+    std::string authenticate;  ///< the WWW-Authenticate header, if not empty
 };
 
 /// `{"error": message}` with that status: the shape of every error of the API.

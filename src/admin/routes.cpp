@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "admin/workers.hpp"
+
 namespace buildkit_lb::admin {
 namespace {
 
@@ -35,46 +37,6 @@ response readiness_page(const context& about)
     return text(503, body);
 }
 
-nlohmann::ordered_json describe(const balancer::pool& pool, const balancer::worker_view& view)
-{
-    const balancer::worker& w = *view.worker;
-    nlohmann::ordered_json about{
-        {"pool", pool.name()},
-        {"name", w.name()},
-        {"address", w.address().to_string()},
-        {"weight", w.weight().value},
-        {"max_builds", w.max_builds()},
-        {"health", to_string(view.health)},
-        {"draining", view.draining},
-        {"active_builds", w.active_builds()},
-        {"last_error", view.last_error},
-    };
-    // What a probe that asks has learned. Kept while the worker is down.
-    if (view.facts) {
-        about["id"] = view.facts->id;
-        about["version"] = view.facts->version;
-        about["platforms"] = view.facts->platforms;
-        about["labels"] = view.facts->labels;
-    }
-    return about;
-}
-
-response workers_page(const context& about)
-{
-    auto list = nlohmann::ordered_json::array();
-    for (const auto& pool : about.pools()) {
-        const auto snapshot = pool->snapshot();
-        for (const auto& view : snapshot->workers) {
-            list.push_back(describe(*pool, view));
-        }
-    }
-    const nlohmann::ordered_json body{{"workers", std::move(list)}};
-    response answer;
-    // An error text may hold bytes of a file name that are no UTF-8.
-    answer.body = body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    return answer;
-}
-
 }  // namespace
 
 response reload_response(const reload_outcome& outcome)
@@ -102,7 +64,7 @@ router make_routes(const context& about)
     page("/metrics", metrics_page);
     page("/healthz", [](const context&) { return text(200, "ok\n"); });
     page("/readyz", readiness_page);
-    page("/api/v1/workers", workers_page);
+    add_worker_routes(routes, about);
     return routes;
 }
 

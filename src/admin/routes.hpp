@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/drain_wait.hpp"
 #include "admin/router.hpp"
 #include "balancer/pool.hpp"
 #include "metrics/instruments.hpp"
@@ -22,6 +23,9 @@ struct context {
     const metrics::instruments& instruments;
     std::function<std::vector<std::shared_ptr<balancer::pool>>()> pools;
     std::function<readiness()> ready;
+    /// Called after a worker was drained or undrained, where somebody keeps that.
+    std::function<void()> drains_changed = {};
+    duration drain_settle = drain_wait::default_settle;
 };
 
 /// What a reload came to: errors, and nothing has changed; or what has.
@@ -32,7 +36,7 @@ struct reload_outcome {
 };
 response reload_response(const reload_outcome& outcome);
 
-/// The pages every balancer has: /metrics, /healthz, /readyz, /api/v1/workers.
+/// The pages every balancer has: /metrics, /healthz, /readyz, and what workers.hpp adds.
 router make_routes(const context& about);
 
 }  // namespace buildkit_lb::admin

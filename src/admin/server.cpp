@@ -38,6 +38,7 @@ server::server(asio::any_io_executor control, const endpoint& address, context a
       address_{address},
       about_{std::move(about)},
       limits_{limits},
+      access_{{}, address.is_loopback()},
       routes_{make_routes(about_)},
       acceptor_{bind_admin(control, address)},
       session_ended_{control, asio::steady_timer::time_point::max()},
@@ -99,7 +100,7 @@ asio::awaitable<void> server::accept_loop()
 
 asio::awaitable<void> server::serve(stream_socket socket)
 {
-    http_session session{std::move(socket), routes_, limits_};
+    http_session session{std::move(socket), routes_, access_, limits_};
     const auto place = sessions_.insert(sessions_.end(), &session);
     struct leaving {
         explicit leaving(server& of, std::list<http_session*>::iterator at) : from{of}, place{at} {}

@@ -7,6 +7,7 @@
 #include <list>
 #include <string>
 
+#include "admin/access.hpp"
 #include "admin/http_session.hpp"
 #include "admin/router.hpp"
 #include "admin/routes.hpp"
@@ -29,6 +30,9 @@ public:
     /// Further routes (pages of other modules). Before start().
     router& routes() { return routes_; }
 
+    /// The bearer token that calls which change something need from now on; empty: none.
+    void set_token(std::string token) { access_.set_token(std::move(token)); }
+
     /// Begins to accept, and logs the address.
     void start();
 
@@ -46,6 +50,7 @@ private:
     const endpoint address_;
     const context about_;
     const server_limits limits_;
+    access access_;
     router routes_;
     stream_acceptor acceptor_;
     boost::asio::steady_timer session_ended_;  // never expires: cancelled when a session ends

@@ -115,6 +115,7 @@ void application::make_admin()
 {
     admin::context about{instruments_, [this] { return balancer_pools(); }, [this] { return ready(); }};
     admin_ = std::make_unique<admin::server>(control_.get_executor(), settings_.admin.address, std::move(about));
+    admin_->set_token(settings_.admin.token);
     admin_->routes().add("POST", "/api/v1/reload", admin::immediately([this](const admin::request&) {
                              return admin::reload_response(reload());
                          }));

@@ -92,6 +92,7 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
         state_->stop();
     }
     log::configure(next.log.level, next.log.format);
+    admin_->set_token(next.admin.token);
     for (const auto& from : next.pools) {
         const auto p = find_pool(pools, from.name);
         if (find_pool(pools_, from.name)) {

@@ -107,7 +107,12 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
     const std::lock_guard lock{mutex_};
     for (const auto& view : snapshot_->workers) {
         if (view.worker == w) {
-            const obstacle found = find_obstacle(view, context);
+            worker_view asked = view;
+            if (w->active_builds() != 0) {
+                asked.draining = false;
+                asked.leaving = false;
+            }
+            const obstacle found = find_obstacle(asked, context);
             if (found == obstacle::none || found == obstacle::full) {
                 return pick{lease{w, context.kind, weak_from_this()}, policy_->name(), reason};
             }
@@ -135,6 +140,32 @@ void pool::set_facts(const worker& w, std::shared_ptr<const worker_facts> facts)
     update(w, [&](worker_view& view) { view.facts = std::move(facts); });
 }
 
+bool pool::set_draining(const std::string& name, bool draining)
+{
+    {
+        const std::lock_guard lock{mutex_};
+        const bool changed = draining ? drained_.insert(name).second : drained_.erase(name) != 0;
+        if (!changed) {
+            return false;
+        }
+        auto next = std::make_shared<pool_snapshot>(*snapshot_);
+        for (auto& view : next->workers) {
+            if (view.worker->name() == name) {
+                view.draining = draining;
+            }
+        }
+        snapshot_ = std::move(next);
+    }
+    serve_queue();
+    return true;
+}
+
+std::vector<std::string> pool::drained() const
+{
+    const std::lock_guard lock{mutex_};
+    return {drained_.begin(), drained_.end()};
+}
+
 void pool::compare_platforms(pool_snapshot& of)
 {
     of.commonest_platform = commonest_platform(of.workers, {});
@@ -142,19 +173,6 @@ void pool::compare_platforms(pool_snapshot& of)
     of.same_platforms = first && std::all_of(of.workers.begin(), of.workers.end(), [&](const worker_view& view) {
                             return view.facts && view.facts->platforms == first->platforms;
                         });
-}
-
-void pool::set_draining(const worker& w, bool draining)
-{
-    {
-        const std::lock_guard lock{mutex_};
-        if (draining) {
-            drained_.insert(w.name());
-        } else {
-            drained_.erase(w.name());
-        }
-    }
-    update(w, [&](worker_view& view) { view.draining = draining; });
 }
 
 void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
@@ -218,6 +236,12 @@ void pool::observe_connect_failures(failure_observer observer)
     snapshot_ = std::move(next);
 }
 
+std::string pool::policy_name() const
+{
+    const std::lock_guard lock{mutex_};
+    return std::string{policy_->name()};
+}
+
 queue_settings pool::queue() const
 {
     const std::lock_guard lock{mutex_};
@@ -242,7 +266,8 @@ void pool::set_workers(std::vector<worker_settings> workers)
             });
             if (same == before.end()) {
                 next->workers.push_back(view_of(std::move(settings)));
-                next->workers.back().draining = drained_.contains(next->workers.back().worker->name());
+                auto& added = next->workers.back();
+                added.draining = drained_.contains(added.worker->name());
                 continue;
             }
             same->leaving = false;

@@ -43,7 +43,8 @@ public:
     std::optional<pick> pick_worker(const pick_context& context);
 
     /// Counts a build on the worker that something else than the policy names (the one its parent is on), even over
-    /// its cap. nullopt when it is down or draining.
+    /// its cap, and even while it drains or leaves as long as a build runs on it: the parent does not end before it has
+    /// what it waits for. nullopt when the worker is down, or drains or leaves and has no build.
     std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
                              std::string_view reason);
 
@@ -70,6 +71,7 @@ public:
     bool admit_over_cap(const std::string& invocation);
 
     std::size_t queue_length() const;
+    std::string policy_name() const;
     queue_settings queue() const;
     platform_settings platforms() const;
 
@@ -82,8 +84,14 @@ public:
     /// Sets what a probe learned of `w`.
     void set_facts(const worker& w, std::shared_ptr<const worker_facts> facts);
 
-    /// An operator wants no new builds on `w`, or wants them again.
-    void set_draining(const worker& w, bool draining);
+    /// An operator wants no new builds on the worker called `name`, or wants them again: kept apart from health, and
+    /// kept while no worker is called so, for one that comes (back) by a reload or a name service. What runs there goes
+    /// on, and linked targets of a bake that runs there still come (take()). False when it was so already.
+    bool set_draining(const std::string& name, bool draining);
+    bool set_draining(const worker& w, bool draining) { return set_draining(w.name(), draining); }
+
+    /// The names of the workers that are drained.
+    std::vector<std::string> drained() const;
 
     /// A build of `key` has gone well on `worker`: its policy may remember that.
     void build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now);
@@ -141,11 +149,11 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
+    std::set<std::string> drained_;                  // guarded by mutex_; names, of workers it does not have too
     std::size_t internal_rotation_ = 0;              // guarded by mutex_
     queue_settings queue_settings_;                  // guarded by mutex_
     platform_settings platform_settings_;            // guarded by mutex_
     build_queue queue_;                              // guarded by mutex_
-    std::set<std::string> drained_;  // guarded by mutex_; names: a worker that comes back is drained still
     failure_observer observer_;      // guarded by mutex_
 };
 

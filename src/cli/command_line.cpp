@@ -5,6 +5,7 @@
 #include <optional>
 #include <ostream>
 
+#include "cli/admin_commands.hpp"
 #include "config/load.hpp"
 
 namespace buildkit_lb::cli {
@@ -16,7 +17,7 @@ constexpr const char* footer =
     "Without a command, buildkit-lb runs until SIGTERM or SIGINT and then stops gracefully; a second signal stops it "
     "at once.\n"
     "Exit codes: 0 all is well, 1 the configuration is bad or the balancer can't start, 2 the command line is wrong, "
-    "3 stopped with connections cut.";
+    "3 stopped with connections cut; 4 with drain --wait: builds had not ended in time.";
 
 /// The file to read, or nullopt with an error written.
 std::optional<std::filesystem::path> find_config(const std::string& named, const surroundings& with)
@@ -78,6 +79,7 @@ int execute(std::vector<std::string> arguments, const surroundings& with)
             ->check([](const std::string& file) { return file.empty() ? "the name is empty" : std::string{}; });
     };
     add_config(app);
+    admin_commands asks{app, add_config};
     CLI::App* const check_command = app.add_subcommand("check", "Check the configuration and list everything wrong");
     add_config(*check_command);
     check_command->footer(
@@ -90,6 +92,9 @@ int execute(std::vector<std::string> arguments, const surroundings& with)
         return app.exit(e, with.out, with.err) == 0 ? ok : usage;
     }
 
+    if (asks.parsed()) {
+        return asks.execute(named, with);
+    }
     const auto file = find_config(named, with);
     if (!file) {
         return failed;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "ctl/admin_call.hpp"
 
 namespace buildkit_lb::cli {
 
@@ -15,7 +17,7 @@ enum exit_code : int {
     ok = 0,
     failed = 1,  ///< the configuration is bad, or the balancer can't start
     usage = 2,   ///< the command line is wrong
-};
+};  // 3 is of run(), 4 of `drain --wait` (ctl/commands.hpp)
 
 /// What the command line acts on. main() gives the real things, tests give their own.
 struct surroundings {
@@ -25,6 +27,10 @@ struct surroundings {
     std::vector<std::filesystem::path> default_files = {"conf/lb.yaml", "/etc/buildkit-lb/lb.yaml"};
     /// Runs the balancer and returns the exit code; an exception says why it can't start.
     std::function<int(const config::root&, const std::string& config_file)> run;
+    /// Makes what the commands that ask a running balancer speak to.
+    std::function<ctl::admin_server(const endpoint&, const std::string& token)> connect = ctl::admin_server_at;
+    /// A variable of the environment, or nullptr.
+    std::function<const char*(const char*)> environment = [](const char* name) { return std::getenv(name); };
 };
 
 /// Does what the arguments (without the program's name) ask for and returns the exit code of the process. Called once,

@@ -133,6 +133,7 @@ struct pool {
 struct admin {
     endpoint address{.type = endpoint::kind::tcp, .host = "127.0.0.1", .port = 9090, .path = {}};
     std::string token_file;  ///< empty: none
+    std::string token;       ///< what it holds, when load() read it
 };
 
 /// What a client can make the balancer hold. `protocol: buildkit`.

@@ -11,6 +11,7 @@
 
 #include "config/rules.hpp"
 #include "config/schema.hpp"
+#include "config/token_file.hpp"
 #include "config/words.hpp"
 
 namespace buildkit_lb::config {
@@ -25,7 +26,19 @@ load_result failed(std::string_view file, int line, std::string_view message)
     return out;
 }
 
-load_result read(const YAML::Node& document, std::string_view file)
+void read_token(admin& of, reading& in)
+{
+    if (of.token_file.empty()) {
+        return;
+    }
+    if (auto token = read_token_file(of.token_file)) {
+        of.token = std::move(*token);
+    } else {
+        in.report("admin.token_file", in_quotes(of.token_file) + " " + token.error().text);
+    }
+}
+
+load_result read(const YAML::Node& document, std::string_view file, named_files others)
 {
     load_result out;
     reading in{file};
@@ -34,6 +47,9 @@ load_result read(const YAML::Node& document, std::string_view file)
         read_root(all, out.value);
         all.finish();
         check_rules(out.value, in);
+        if (others == named_files::read) {
+            read_token(out.value.admin, in);
+        }
     }
     out.problems = in.take();
     if (out) {
@@ -81,14 +97,7 @@ std::string syntax_hint(std::string_view text, int line)
     return first != std::string_view::npos && text[first] == '\t' ? " (indent with spaces, not tabs)" : "";
 }
 
-}  // namespace
-
-std::string problem::to_string() const
-{
-    return file + (line > 0 ? ":" + std::to_string(line) : "") + ": " + (path.empty() ? "" : path + ": ") + message;
-}
-
-load_result parse(std::string_view text, std::string_view file)
+load_result parse_text(std::string_view text, std::string_view file, named_files others)
 {
     try {
         const std::string copy{text};
@@ -99,7 +108,7 @@ load_result parse(std::string_view text, std::string_view file)
         if (document.IsNull()) {
             return failed(file, 1, "found nothing; allowed: a map with at least listeners and pools");
         }
-        return read(document, file);
+        return read(document, file, others);
     } catch (const YAML::Exception& e) {
         const int line = std::max(e.mark.line + 1, 1);
         return failed(file, line, "is not valid YAML: " + e.msg + syntax_hint(text, line));
@@ -108,7 +117,19 @@ load_result parse(std::string_view text, std::string_view file)
     }
 }
 
-load_result load(const std::filesystem::path& file)
+}  // namespace
+
+std::string problem::to_string() const
+{
+    return file + (line > 0 ? ":" + std::to_string(line) : "") + ": " + (path.empty() ? "" : path + ": ") + message;
+}
+
+load_result parse(std::string_view text, std::string_view file)
+{
+    return parse_text(text, file, named_files::leave);
+}
+
+load_result load(const std::filesystem::path& file, named_files others)
 {
     const auto unreadable = [&] {
         return failed(file.string(), 0, "can't be read: " + std::generic_category().message(errno));
@@ -127,7 +148,7 @@ load_result load(const std::filesystem::path& file)
     if (text.size() > largest_file) {
         return failed(file.string(), 0, "is larger than " + to_text(byte_count{largest_file}));
     }
-    return parse(text, file.string());
+    return parse_text(text, file.string(), others);
 }
 
 std::vector<key_info> reference()

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -30,10 +31,14 @@ struct load_result {
     explicit operator bool() const { return problems.empty(); }
 };
 
-/// Reads and checks a file. Reports every problem it finds, in order of line. Does not throw.
-load_result load(const std::filesystem::path& file);
+/// Whether load() also reads the files that the configuration names: whoever only looks something up need not be
+/// allowed to.
+enum class named_files : std::uint8_t { read, leave };
 
-/// The same for a text; `file` only names it in problems.
+/// Reads and checks a file. Reports every problem it finds, in order of line. Does not throw.
+load_result load(const std::filesystem::path& file, named_files others = named_files::read);
+
+/// The same for a text, without the files it names; `file` only names it in problems.
 load_result parse(std::string_view text, std::string_view file);
 
 }  // namespace buildkit_lb::config

@@ -18,7 +18,6 @@ constexpr std::array table{
     missing_feature{"pools[].failover.attempts", "0"},
     missing_feature{"pools[].failover.record", ""},
     missing_feature{"pools[].tls", ""},
-    missing_feature{"admin.token_file", ""},
 };
 
 }  // namespace

@@ -118,11 +118,11 @@ void check_addresses(const root& r, reading& in)
 
 void check_admin(const root& r, reading& in)
 {
-    if (!r.admin.address.is_loopback()) {
+    if (!r.admin.address.is_loopback() && r.admin.token_file.empty()) {
         in.report("admin.address", in_quotes(r.admin.address.to_string()) +
-                                       " can be reached from other machines: that requires token_file, which is not "
-                                       "supported yet; allowed: an address of this machine only, such as "
-                                       "tcp://127.0.0.1:9090 or unix:///PATH");
+                                       " can be reached from other machines: that requires admin.token_file; allowed "
+                                       "without: an address of this machine only, such as tcp://127.0.0.1:9090 or "
+                                       "unix:///PATH");
     }
 }
 

@@ -136,8 +136,8 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
          "f:1: log.level: 'verbose' is not one of the words known here; allowed: debug, info, warn or error"},
         {1, "admin:\nlisteners:", "f:1: admin: found nothing; allowed: a map"},
         {1, "admin: {address: tcp://0.0.0.0:9090}\nlisteners:",
-         "f:1: admin.address: 'tcp://0.0.0.0:9090' can be reached from other machines: that requires token_file, which "
-         "is not supported yet; allowed: an address of this machine only, such as tcp://127.0.0.1:9090 or "
+         "f:1: admin.address: 'tcp://0.0.0.0:9090' can be reached from other machines: that requires "
+         "admin.token_file; allowed without: an address of this machine only, such as tcp://127.0.0.1:9090 or "
          "unix:///PATH"},
         {1, "admin: {address: unix:relative}\nlisteners:",
          "f:1: admin.address: 'unix:relative': an address is written tcp://HOST:PORT or unix:///PATH; allowed: "

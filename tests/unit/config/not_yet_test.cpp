@@ -47,7 +47,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
     CHECK(in_pool("failover: {record: 1MiB}") == "9 pools[0].failover.record: " + out);
     CHECK(in_pool("tls: {ca: a}") == "9 pools[0].tls: " + out);
-    CHECK(refusals("admin: {token_file: t}\n" + minimal()) == "1 admin.token_file: " + out);
 }
 
 TEST_CASE("what is not supported yet is checked all the same")
