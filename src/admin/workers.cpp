@@ -164,7 +164,9 @@ json report(const std::vector<target>& targets, const std::vector<drain_sight>& 
         builds += seen[i].active_builds;
         internal += seen[i].internal_builds;
         draining = draining && seen[i].draining;
-        pools.push_back(targets[i].pool->name());
+        if (pools.empty() || pools.back() != targets[i].pool->name()) {
+            pools.push_back(targets[i].pool->name());
+        }
     }
     return {{"worker", targets.front().worker->name()},
             {"pools", std::move(pools)},

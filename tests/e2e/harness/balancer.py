@@ -2,8 +2,10 @@
 
 import copy
 import json
+import os
 import re
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -115,6 +117,19 @@ class Balancer:
     def workers(self):
         """/api/v1/workers as it is."""
         return json.loads(self.get("/api/v1/workers")[1])
+
+    def command(self, *args, timeout=60, env=None):
+        """Runs `buildkit-lb ARGS` against this balancer, and returns what subprocess.run does."""
+        return subprocess.run(self._command(*args), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False, env={**os.environ, **(env or {})})
+
+    def start_command(self, *args):
+        """The same, not waited for."""
+        return subprocess.Popen(self._command(*args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def _command(self, *args):
+        return [str(tools.balancer_program()), *args, "--admin", f"tcp://127.0.0.1:{self.admin_port}"]
 
     def metric(self, name, **labels):
         """The sum of all samples of `name` whose labels include `labels`; None when there is none."""

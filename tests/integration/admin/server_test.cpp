@@ -1,106 +1,17 @@
-#include "admin/server.hpp"
-
 #include <atomic>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/use_future.hpp>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 
-#include "balancer/policies/registry.hpp"
-#include "core/resolve.hpp"
-#include "support/http_client.hpp"
+#include "admin/running_server.hpp"
 #include "support/ports.hpp"
 
 using namespace buildkit_lb;
 using namespace std::chrono_literals;
-using test::http_client;
+using namespace buildkit_lb::test;
 namespace asio = boost::asio;
-
-namespace {
-
-endpoint loopback(std::uint16_t port = 0)
-{
-    endpoint e;
-    e.host = "127.0.0.1";
-    e.port = port;
-    return e;
-}
-
-std::shared_ptr<balancer::pool> make_pool()
-{
-    std::vector<balancer::worker_settings> workers(2);
-    workers[0].name = "w1";
-    workers[0].address = loopback(1234);
-    workers[0].weight = worker_weight{3};
-    workers[0].max_builds = 8;
-    workers[1].name = "w2";
-    workers[1].address.type = endpoint::kind::unix_socket;
-    workers[1].address.path = "/run/buildkit/w2.sock";
-    return std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy("round-robin"));
-}
-
-/// An admin server on a control thread of its own.
-class running_server {
-public:
-    explicit running_server(const endpoint& address = loopback(), admin::server_limits limits = {},
-                            const std::function<void(admin::router&)>& add_routes = {})
-        : server_{context_.get_executor(), address,
-                  admin::context{instruments, [this] { return std::vector{pool}; },
-                                 [this] { return ready.load() ? is_ready() : not_ready(); }},
-                  limits}
-    {
-        if (add_routes) {
-            add_routes(server_.routes());
-        }
-        asio::post(context_, [this] { server_.start(); });
-        const auto local = server_.local_address();
-        if (address.type == endpoint::kind::tcp) {
-            address_ =
-                *numeric_address(loopback(static_cast<std::uint16_t>(std::stoi(local.substr(local.find(':') + 1)))));
-        } else {
-            address_ = *numeric_address(address);
-        }
-        thread_ = std::thread{[this] { context_.run(); }};
-    }
-    ~running_server()
-    {
-        stop();
-        work_.reset();
-        thread_.join();
-    }
-    running_server(const running_server&) = delete;
-    running_server& operator=(const running_server&) = delete;
-
-    void stop()
-    {
-        auto stopped = asio::co_spawn(context_, server_.stop(), asio::use_future);
-        REQUIRE(stopped.wait_for(10s) == std::future_status::ready);
-    }
-
-    const socket_address& address() const { return address_; }
-    http_client connect() const { return http_client{address_}; }
-
-    const std::shared_ptr<balancer::pool> pool = make_pool();
-    metrics::instruments instruments{"9.9.9"};
-    std::atomic<bool> ready{true};
-
-private:
-    static admin::readiness is_ready() { return {true, {}}; }
-    static admin::readiness not_ready() { return {false, {"listener builds: no worker of pool default is up"}}; }
-
-    asio::io_context context_;
-    asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(context_);
-    admin::server server_;
-    socket_address address_;
-    std::thread thread_;
-};
-
-}  // namespace
 
 TEST_CASE("metrics are served in the text format")
 {
@@ -147,10 +58,10 @@ TEST_CASE("workers are listed with their settings, health and load")
     CHECK(answer.headers.at("content-type") == "application/json");
     const auto expected = nlohmann::json::parse(R"({"workers": [
         {"pool": "default", "name": "w1", "address": "tcp://127.0.0.1:1234", "weight": 3, "max_builds": 8,
-         "health": "up", "draining": false, "active_builds": 1, "last_error": "",
+         "health": "up", "draining": false, "leaving": false, "active_builds": 1, "internal_builds": 0, "last_error": "",
          "id": "abc", "version": "v0.34.2", "platforms": ["linux/arm64", "linux/amd64"], "labels": {"zone": "a"}},
         {"pool": "default", "name": "w2", "address": "unix:///run/buildkit/w2.sock", "weight": 1, "max_builds": 0,
-         "health": "down", "draining": false, "active_builds": 0, "last_error": "not there"}]})");
+         "health": "down", "draining": false, "leaving": false, "active_builds": 0, "internal_builds": 0, "last_error": "not there"}]})");
     CHECK(nlohmann::json::parse(answer.body) == expected);
 }
 
