@@ -92,6 +92,8 @@ std::optional<response> access::check_browser(const request& incoming)
     // A name of somebody else's that leads to this machine (DNS rebinding) makes his page one of ours.
     endpoint dialled;
     dialled.host = without_port(host);
+    std::transform(dialled.host.begin(), dialled.host.end(), dialled.host.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (!dialled.is_loopback()) {
         return error_response(403,
                               "without admin.token_file a page may make this call under a loopback address or "

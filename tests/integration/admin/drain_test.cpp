@@ -202,7 +202,7 @@ TEST_CASE("the command line's calls reach a server, with their token and their t
     call.target = "/api/v1/workers/w1/drain";
     CHECK(ctl::admin_server_at(address, "")(call)->status == 401);
     const auto answer = with_token(call);
-    REQUIRE(answer);
+    REQUIRE(answer.has_value());
     CHECK(answer->status == 200);
     CHECK(json::parse(answer->body).at("active_builds") == 1);
 

@@ -82,6 +82,7 @@ TEST_CASE("a build waits for a free worker, is told so, and runs when one is fre
     auto& ping = client.bridge(ping_path, "second");
     auto& llb = client.bridge(llb_solve_path, "second", "frontend");
     auto& behind = client.status("third");
+    REQUIRE(stage.until([&] { return stage.lb->pool().queue_length() == 1; }));
     client.solve({"third", {}});
 
     // Its Ping is answered and its session speaks while it waits; nothing of it reaches a worker.
@@ -238,6 +239,7 @@ TEST_CASE("no second build is let over the cap while the first is still on its w
 {
     auto settings = capped();
     settings.stall_patience = {50ms, 10ms};
+    settings.key_sources = {"build-arg:BUILDKIT_LB_KEY"};
     buildkit_stage stage{1, settings};
     auto& worker = stage.workers[0];
     auto& client = stage.client();
@@ -245,7 +247,7 @@ TEST_CASE("no second build is let over the cap while the first is still on its w
     client.status("t1");
     REQUIRE(stage.until([&] { return worker.call(status_path) != nullptr && worker.call(status_path)->ended; }));
     worker.call(status_path)->send(open_step(true));
-    // Its session has not come yet: it is waited for once there is a worker.
+    // Its session has not come yet: it is waited for once there is a worker. (No key is to be found in it.)
     const std::string late = session_id(7);
     client.solve({"t2", late, {}, false, false, bake});
     client.solve({"t3", {}, {}, false, false, bake});

@@ -48,7 +48,8 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
                 settings_.progress,
                 settings_.internal_builds_per_client,
                 {},
-                settings_.pool_call_timeout},
+                settings_.pool_call_timeout,
+                settings_.key_sources},
       threads_{settings_.threads},
       address_{settings_.address},
       tasks_{control_.get_executor()}

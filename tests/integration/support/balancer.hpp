@@ -37,6 +37,7 @@ struct balancer_settings {
     std::uint32_t internal_builds_per_client = 200;
     std::uint32_t internal_builds_per_worker = 1000;
     duration pool_call_timeout = std::chrono::seconds{10};
+    std::vector<std::string> key_sources = buildkit::default_key_sources();
 };
 
 /// A listener, its pool and its data threads as the application wires them, without probes, on a port of its own. Its

@@ -4,6 +4,7 @@
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::admin;
+using access_rules = buildkit_lb::admin::access;  // unistd.h has a function of that name
 
 namespace {
 
@@ -12,7 +13,7 @@ using headers = std::map<std::string, std::string, std::less<>>;
 const std::string token = "0123456789abcdef";
 
 /// The status of the refusal of a POST with these headers; 0: it may.
-unsigned post(const access& rules, headers with)
+unsigned post(const access_rules& rules, headers with)
 {
     request asked;
     asked.method = "POST";
@@ -25,12 +26,12 @@ unsigned post(const access& rules, headers with)
 
 TEST_CASE("with a token, calls that change something need exactly that token")
 {
-    const access rules{token, true};
+    const access_rules rules{token, true};
     CHECK(post(rules, {{"authorization", "Bearer " + token}}) == 0);
     CHECK(post(rules, {{"authorization", "bearer   " + token}}) == 0);
     for (const std::string& wrong :
-         {"Bearer " + token + "0", "Bearer 0123456789abcdeF", "Bearer " + token.substr(1), std::string{"Bearer "},
-          std::string{"Bearer"}, token, "Basic " + token, std::string{}}) {
+         {"Bearer " + token + "0", std::string{"Bearer 0123456789abcdeF"}, "Bearer " + token.substr(1),
+          std::string{"Bearer "}, std::string{"Bearer"}, std::string{token}, "Basic " + token, std::string{}}) {
         INFO(wrong);
         CHECK(post(rules, {{"authorization", wrong}}) == 401);
     }
@@ -48,14 +49,14 @@ TEST_CASE("reading needs no token")
 {
     request asked;
     asked.method = "GET";
-    CHECK_FALSE(access(token, false).refuse(asked));
+    CHECK_FALSE(access_rules(token, false).refuse(asked));
     asked.method = "HEAD";
-    CHECK_FALSE(access("", false).refuse(asked));
+    CHECK_FALSE(access_rules("", false).refuse(asked));
 }
 
 TEST_CASE("a token that is replaced is not taken any more")
 {
-    access rules{token, true};
+    access_rules rules{token, true};
     rules.set_token("another-token-of-16");
     CHECK(post(rules, {{"authorization", "Bearer " + token}}) == 401);
     CHECK(post(rules, {{"authorization", "Bearer another-token-of-16"}}) == 0);
@@ -65,12 +66,12 @@ TEST_CASE("a token that is replaced is not taken any more")
 
 TEST_CASE("without a token and not on loopback nobody may change anything")
 {
-    CHECK(post(access{"", false}, {{"host", "127.0.0.1:9090"}}) == 403);
+    CHECK(post(access_rules{"", false}, {{"host", "127.0.0.1:9090"}}) == 403);
 }
 
 TEST_CASE("without a token programs and the server's own pages may, pages from elsewhere may not")
 {
-    const access rules{"", true};
+    const access_rules rules{"", true};
     CHECK(post(rules, {}) == 0);
     CHECK(post(rules, {{"host", "lb.example:9090"}}) == 0);
     CHECK(post(rules, {{"host", "127.0.0.1:9090"}, {"origin", "http://127.0.0.1:9090"}}) == 0);
@@ -88,7 +89,7 @@ TEST_CASE("without a token programs and the server's own pages may, pages from e
 
 TEST_CASE("a name of somebody else's that leads here makes no page the server's own")
 {
-    const access rules{"", true};
+    const access_rules rules{"", true};
     for (const std::string& name : {"evil.example:9090", "127.evil.example:9090", "localhost.evil.example:9090"}) {
         INFO(name);
         CHECK(post(rules, {{"host", name}, {"origin", "http://" + name}, {"sec-fetch-site", "same-origin"}}) == 403);

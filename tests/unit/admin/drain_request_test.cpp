@@ -9,11 +9,11 @@ using namespace std::chrono_literals;
 TEST_CASE("a drain asks for nothing, a wait, a time or a pool")
 {
     const auto plain = read_drain_request({});
-    REQUIRE(plain);
+    REQUIRE(plain.has_value());
     CHECK_FALSE(plain->wait);
     CHECK(plain->pool.empty());
     const auto all = read_drain_request({{"wait", "1"}, {"timeout", "1h30m"}, {"pool", "arm"}});
-    REQUIRE(all);
+    REQUIRE(all.has_value());
     CHECK(all->wait);
     CHECK(all->timeout == 90min);
     CHECK(all->pool == "arm");
@@ -37,11 +37,11 @@ TEST_CASE("what a drain can't mean is refused, never ignored")
     };
     for (const auto& query : cases) {
         INFO(query.begin()->first << " " << query.rbegin()->second);
-        CHECK_FALSE(read_drain_request(query));
+        CHECK_FALSE(read_drain_request(query).has_value());
     }
     CHECK(read_drain_request({{"wait", "1"}, {"timeout", "2"}}).error().text ==
           "timeout: '2' has no unit: write, for example, 2s; allowed: a duration from 0s to 168h, such as 2h");
     CHECK(*read_undrain_request({{"pool", "arm"}}) == "arm");
     CHECK(read_undrain_request({})->empty());
-    CHECK_FALSE(read_undrain_request({{"wait", "1"}}));
+    CHECK_FALSE(read_undrain_request({{"wait", "1"}}).has_value());
 }
