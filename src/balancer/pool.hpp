@@ -154,7 +154,7 @@ private:
     queue_settings queue_settings_;                  // guarded by mutex_
     platform_settings platform_settings_;            // guarded by mutex_
     build_queue queue_;                              // guarded by mutex_
-    failure_observer observer_;      // guarded by mutex_
+    failure_observer observer_;                      // guarded by mutex_
 };
 
 }  // namespace buildkit_lb::balancer
