@@ -58,6 +58,8 @@ class Project:
 
 
 def cached_steps(output):
-    """(cached, all) of the Dockerfile's steps that a client's plain progress tells of."""
-    steps = set(re.findall(r"(?m)^#(\d+) \[[^]]*\d+/\d+\] ", output))
-    return len(steps & set(re.findall(r"(?m)^#(\d+) CACHED$", output))), len(steps)
+    """(cached, all) of the Dockerfile's steps that a client's plain progress tells of. A step that another build was just
+    running is told of twice, as done there and as cached here: it is a cached one."""
+    names = dict(re.findall(r"(?m)^#(\d+) (\[[^]]*\d+/\d+\] .*)", output))
+    cached = {names[number] for number in re.findall(r"(?m)^#(\d+) CACHED$", output) if number in names}
+    return len(cached), len(set(names.values()))
