@@ -1,18 +1,17 @@
 #include "admin/access.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <openssl/crypto.h>
 
 #include "core/endpoint.hpp"
+#include "core/text.hpp"
 
 namespace buildkit_lb::admin {
 namespace {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b)
 {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+    return lower_case(a) == lower_case(b);
 }
 
 response unauthorized(std::string_view error, std::string_view message)
@@ -91,9 +90,7 @@ std::optional<response> access::check_browser(const request& incoming)
     }
     // A name of somebody else's that leads to this machine (DNS rebinding) makes his page one of ours.
     endpoint dialled;
-    dialled.host = without_port(host);
-    std::transform(dialled.host.begin(), dialled.host.end(), dialled.host.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    dialled.host = lower_case(without_port(host));
     if (!dialled.is_loopback()) {
         return error_response(403,
                               "without admin.token_file a page may make this call under a loopback address or "

@@ -9,7 +9,6 @@
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <cctype>
 #include <cerrno>
 #include <exception>
 #include <optional>
@@ -18,6 +17,7 @@
 #include <variant>
 
 #include "core/log.hpp"
+#include "core/text.hpp"
 
 namespace buildkit_lb::admin {
 
@@ -84,10 +84,8 @@ bool has_gone(stream_socket& socket)
 void copy_headers(const http_request& from, request& into)
 {
     for (const auto& field : from) {
-        std::string name{field.name_string()};
-        std::transform(name.begin(), name.end(), name.begin(),
-                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        into.headers.emplace(std::move(name), std::string{field.value()});
+        const std::string_view name{field.name_string().data(), field.name_string().size()};
+        into.headers.emplace(lower_case(name), std::string{field.value()});
     }
 }
 

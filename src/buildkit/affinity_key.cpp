@@ -1,10 +1,10 @@
 #include "buildkit/affinity_key.hpp"
 
 #include <algorithm>
-#include <cctype>
 
 #include "buildkit/place_words.hpp"
 #include "buildkit/url_text.hpp"
+#include "core/text.hpp"
 
 namespace buildkit_lb::buildkit {
 namespace {
@@ -78,9 +78,7 @@ std::string dialled_host(std::string_view authority)
     const bool port = colon != std::string_view::npos &&
                       authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos &&
                       (authority.find(':') == colon || authority.starts_with('['));
-    std::string host{port ? authority.substr(0, colon) : authority};
-    std::transform(host.begin(), host.end(), host.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::string host = lower_case(port ? authority.substr(0, colon) : authority);
     return host == "localhost" ? std::string{} : host;
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 
+#include "core/text.hpp"
+
 namespace buildkit_lb::buildkit {
 namespace {
 
@@ -21,14 +23,6 @@ constexpr std::array<known_scheme, 6> schemes{{{"https", "443", true},
                                                {"git+ssh", "22", false},
                                                {"git", "9418", false},
                                                {"file", "", false}}};
-
-std::string lower(std::string_view text)
-{
-    std::string out{text};
-    std::transform(out.begin(), out.end(), out.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return out;
-}
 
 bool is_scheme_char(char c)
 {
@@ -71,7 +65,7 @@ std::string_view bare_path(std::string_view path)
 std::string joined(std::string_view host, std::string_view path)
 {
     path = bare_path(path);
-    std::string out = lower(host);
+    std::string out = lower_case(host);
     if (!path.empty()) {
         out += '/';
         out += path;
@@ -108,7 +102,7 @@ std::string normalized_url(std::string_view url)
     if (end == std::string_view::npos) {
         return from_scp(url, true);
     }
-    const std::string name = lower(url.substr(0, end));
+    const std::string name = lower_case(url.substr(0, end));
     const auto scheme =
         std::find_if(schemes.begin(), schemes.end(), [&](const known_scheme& s) { return s.name == name; });
     if (scheme == schemes.end()) {
@@ -126,7 +120,7 @@ std::string normalized_url(std::string_view url)
         host = host.substr(0, port);
     }
     const std::string_view path = url.substr(slash);
-    return bare_path(path).empty() ? lower(host) : joined(host, path);
+    return bare_path(path).empty() ? lower_case(host) : joined(host, path);
 }
 
 std::string normalized_remote(std::string_view remote)

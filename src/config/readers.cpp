@@ -1,10 +1,10 @@
 #include "config/readers.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 
 #include "core/platform.hpp"
+#include "core/text.hpp"
 
 namespace buildkit_lb::config {
 namespace {
@@ -165,10 +165,7 @@ checked<std::string> host_pattern::read(const scalar& found) const
     if (host == "localhost") {
         return complaint{in_quotes(found.text) + " counts as no name: clients dial it by accident"};
     }
-    std::string lower{found.text};
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return checked<std::string>{boost::system::in_place_value, std::move(lower)};
+    return checked<std::string>{boost::system::in_place_value, lower_case(found.text)};
 }
 
 checked<std::string> state_path::read(const scalar& found) const
