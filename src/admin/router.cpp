@@ -52,6 +52,14 @@ std::optional<std::string> percent_decode(std::string_view text)
 
 }  // namespace
 
+response json_response(unsigned status, const nlohmann::ordered_json& body)
+{
+    response answer;
+    answer.status = status;
+    answer.body = body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return answer;
+}
+
 response error_response(unsigned status, std::string_view message)
 {
     response answer;

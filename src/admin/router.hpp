@@ -3,6 +3,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -37,6 +38,10 @@ struct response {
     std::string allow;         ///< the Allow header, if not empty
     std::string authenticate;  ///< the WWW-Authenticate header, if not empty
 };
+
+/// `body` in a form that people can read, too. What is no UTF-8 in it (an error text may hold a file's name) becomes
+/// U+FFFD.
+response json_response(unsigned status, const nlohmann::ordered_json& body);
 
 /// `{"error": message}` with that status: the shape of every error of the API.
 response error_response(unsigned status, std::string_view message);

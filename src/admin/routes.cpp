@@ -49,10 +49,7 @@ response reload_response(const reload_outcome& outcome)
         body["changes"] = outcome.changes;
         body["warnings"] = outcome.warnings;
     }
-    response answer;
-    answer.status = outcome.errors.empty() ? 200 : 422;
-    answer.body = body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    return answer;
+    return json_response(outcome.errors.empty() ? 200 : 422, body);
 }
 
 router make_routes(const context& about)

@@ -22,15 +22,6 @@ namespace {
 // How often a wait looks at its worker. Few wait at once, and a look is one short lock.
 constexpr auto look_interval = 100ms;
 
-response json_response(unsigned status, const json& body)
-{
-    response answer;
-    answer.status = status;
-    // An error text may hold bytes of a file name that are no UTF-8.
-    answer.body = body.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-    return answer;
-}
-
 json describe(const balancer::pool& pool, const balancer::worker_view& view)
 {
     const balancer::worker& w = *view.worker;
