@@ -45,10 +45,10 @@ std::string state_path_of(const config::state& from)
 
 }  // namespace
 
-application::application(const config::root& settings, std::filesystem::path config_file)
+application::application(const config::load_result& loaded, std::filesystem::path config_file)
     : config_file_{std::move(config_file)},
-      settings_{settings},
-      written_{config::load(config_file_).written},
+      settings_{loaded.value},
+      written_{loaded.written},
       signals_{control_, SIGTERM, SIGINT},
       hangups_{control_, SIGHUP},
       instruments_{BUILDKIT_LB_VERSION},

@@ -24,7 +24,7 @@ namespace buildkit_lb::app {
 class application {
 public:
     /// Binds all addresses; throws std::runtime_error when one can't be. `config_file` is read again by a reload.
-    application(const config::root& settings, std::filesystem::path config_file);
+    application(const config::load_result& loaded, std::filesystem::path config_file);
     ~application();
 
     /// Runs until stopped by SIGTERM or SIGINT. True when every connection ended by itself.

@@ -22,8 +22,9 @@ void raise_descriptor_limit()
 
 }  // namespace
 
-int run(const config::root& settings, const std::string& config_file)
+int run(const config::load_result& loaded, const std::string& config_file)
 {
+    const config::root& settings = loaded.value;
     log::configure(settings.log.level, settings.log.format);
     raise_descriptor_limit();
     std::signal(SIGPIPE, SIG_IGN);
@@ -31,7 +32,7 @@ int run(const config::root& settings, const std::string& config_file)
     // the environment only; there are no threads yet.
     ::setenv("GRPC_DNS_RESOLVER", "native", 0);
     log::info("starting", {{"version", BUILDKIT_LB_VERSION}, {"config", config_file}});
-    application everything{settings, config_file};
+    application everything{loaded, config_file};
     constexpr int cut_connections = 3;
     return everything.run() ? 0 : cut_connections;
 }

@@ -53,10 +53,10 @@ int check(const std::filesystem::path& file, const config::root& settings, const
     return ok;
 }
 
-int run(const std::filesystem::path& file, const config::root& settings, const surroundings& with)
+int run(const std::filesystem::path& file, const config::load_result& loaded, const surroundings& with)
 {
     try {
-        return with.run(settings, file.string());
+        return with.run(loaded, file.string());
     } catch (const std::exception& e) {
         with.err << "buildkit-lb: " << e.what() << "\n";
         return failed;
@@ -106,7 +106,7 @@ int execute(std::vector<std::string> arguments, const surroundings& with)
         }
         return failed;
     }
-    return check_command->parsed() ? check(*file, loaded.value, with) : run(*file, loaded.value, with);
+    return check_command->parsed() ? check(*file, loaded.value, with) : run(*file, loaded, with);
 }
 
 }  // namespace buildkit_lb::cli

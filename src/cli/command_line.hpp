@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "config/config.hpp"
+#include "config/load.hpp"
 #include "ctl/admin_call.hpp"
 
 namespace buildkit_lb::cli {
@@ -26,7 +26,7 @@ struct surroundings {
     /// Where a configuration is looked for when none is named, in this order.
     std::vector<std::filesystem::path> default_files = {"conf/lb.yaml", "/etc/buildkit-lb/lb.yaml"};
     /// Runs the balancer and returns the exit code; an exception says why it can't start.
-    std::function<int(const config::root&, const std::string& config_file)> run;
+    std::function<int(const config::load_result&, const std::string& config_file)> run;
     /// Makes what the commands that ask a running balancer speak to.
     std::function<ctl::admin_server(const endpoint&, const std::string& token)> connect = ctl::admin_server_at;
     /// A variable of the environment, or nullptr.

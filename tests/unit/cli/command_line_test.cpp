@@ -27,11 +27,11 @@ outcome execute_with(std::vector<std::string> arguments, std::vector<std::filesy
     const surroundings with{.out = out,
                             .err = err,
                             .default_files = std::move(default_files),
-                            .run = [&](const config::root& settings, const std::string& file) {
+                            .run = [&](const config::load_result& loaded, const std::string& file) {
                                 if (run_code < 0) {
                                     throw std::runtime_error{"can't listen on tcp://127.0.0.1:1: in use"};
                                 }
-                                o.ran = settings.pools.empty() ? "nothing" : file;
+                                o.ran = loaded.value.pools.empty() ? "nothing" : file;
                                 return run_code;
                             }};
     o.code = execute(std::move(arguments), with);
