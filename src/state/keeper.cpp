@@ -88,7 +88,7 @@ void keeper::load()
         }
     }
     for (std::size_t i = 0; i < pools_.size(); ++i) {
-        known_[i].written = mark_of(*pools_[i], known_[i]);
+        known_[i].written = mark_of(*pools_[i]);
     }
     // What will keep it from being written is better known now than after the first build.
     if (!off_) {
@@ -118,13 +118,7 @@ void keeper::restore(const saved_pool& from, balancer::pool& pool, memory& known
     }
     pool.restore_warmth(std::move(keys), now.steady);
     for (const auto& name : from.drained) {
-        const auto view = std::find_if(workers->workers.begin(), workers->workers.end(),
-                                       [&](const auto& v) { return v.worker->name() == name; });
-        if (view != workers->workers.end()) {
-            pool.set_draining(*view->worker, true);
-        } else {
-            known.drained.push_back(name);
-        }
+        pool.set_draining(name, true);
     }
     known.addresses = from.addresses;
     log::info("state was read", {{"file", file_.path()},
@@ -179,17 +173,9 @@ void keeper::run()
     }
 }
 
-keeper::mark keeper::mark_of(const balancer::pool& pool, const memory& known) const
+keeper::mark keeper::mark_of(const balancer::pool& pool)
 {
-    mark now{pool.warmth_changes(), known.drained};
-    const auto snapshot = pool.snapshot();
-    for (const auto& view : snapshot->workers) {
-        std::erase(now.drained, view.worker->name());  // it is back, and speaks for itself
-        if (view.draining) {
-            now.drained.push_back(view.worker->name());
-        }
-    }
-    return now;
+    return {pool.warmth_changes(), pool.drained()};
 }
 
 void keeper::write_if_changed(bool keep_lock)
@@ -197,7 +183,7 @@ void keeper::write_if_changed(bool keep_lock)
     std::vector<mark> now;
     bool changed = false;
     for (std::size_t i = 0; i < pools_.size(); ++i) {
-        now.push_back(mark_of(*pools_[i], known_[i]));
+        now.push_back(mark_of(*pools_[i]));
         changed = changed || now.back() != known_[i].written;
     }
     if (changed && ready_to_write()) {

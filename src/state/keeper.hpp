@@ -51,11 +51,10 @@ private:
         std::vector<std::string> drained;
         bool operator==(const mark&) const = default;
     };
-    /// What is known of a pool beside the pool itself: of workers that are not configured now.
+    /// What is known of a pool beside the pool itself.
     struct memory {
         mark written;
-        std::map<std::string, std::string> addresses;
-        std::vector<std::string> drained;
+        std::map<std::string, std::string> addresses;  // of workers that may be gone, too
     };
 
     void run();
@@ -64,7 +63,7 @@ private:
     void write_pool(balancer::pool& pool, const mark& now, memory& known, encoder& text,
                     const state_file::sink& out) const;
     void restore(const saved_pool& from, balancer::pool& pool, memory& known);
-    mark mark_of(const balancer::pool& pool, const memory& known) const;
+    static mark mark_of(const balancer::pool& pool);
     bool ready_to_write();
     void trouble(const std::string& what);
 
