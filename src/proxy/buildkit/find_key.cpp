@@ -17,13 +17,12 @@ constexpr auto patience = 1s;
 
 }  // namespace
 
-asio::awaitable<void> find_key(call& solve, const buildkit::solve_info& given, running_build& build)
+asio::awaitable<void> find_key(call& solve, buildkit::solve_info& info, running_build& build)
 {
     auto& connection = solve.connection();
     const auto& service = connection.service();
     auto& shared = service.shared;
     const auto& sources = service.key_sources;
-    buildkit::solve_info info = given;
     const auto until = clock::now() + patience;
     const auto look = [&] {
         const std::string shared_key = shared.sessions.shared_key_of(info.sessions);

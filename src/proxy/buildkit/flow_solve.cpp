@@ -120,7 +120,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
         co_return;
     }
     auto& service = c->connection().service();
-    const auto info = buildkit::parse_solve(*message);
+    auto info = buildkit::parse_solve(*message);
     if (!info) {
         c->fail(grpc_code::invalid_argument, "buildkit-lb: " + info.error().detail);
         co_return;
