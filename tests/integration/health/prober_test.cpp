@@ -9,7 +9,7 @@
 #include <optional>
 #include <thread>
 
-#include "balancer/policies/registry.hpp"
+#include "support/pools.hpp"
 #include "support/ports.hpp"
 
 using namespace buildkit_lb;
@@ -29,19 +29,6 @@ config::health_check quick()
     settings.unhealthy_after = 2;
     settings.healthy_after = 2;
     return settings;
-}
-
-std::shared_ptr<balancer::pool> make_pool(const std::vector<std::uint16_t>& ports)
-{
-    std::vector<balancer::worker_settings> workers;
-    for (const auto port : ports) {
-        balancer::worker_settings w;
-        w.name = "w" + std::to_string(workers.size() + 1);
-        w.address.host = "127.0.0.1";
-        w.address.port = port;
-        workers.push_back(std::move(w));
-    }
-    return std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy("round-robin"));
 }
 
 balancer::worker_view view(const balancer::pool& pool, std::size_t index = 0)
@@ -91,7 +78,7 @@ TEST_CASE("workers that listen are found up, those that don't are found down wit
     control c;
     const test::open_port open{c.context};
     const test::closed_port closed{c.context};
-    const auto pool = make_pool({open.number(), closed.number()});
+    const auto pool = test::pool_at({open.number(), closed.number()});
     prober probing = c.watch(pool, quick());
 
     probing.start();
@@ -115,7 +102,7 @@ TEST_CASE("a worker that stops listening goes down and comes back when it listen
     control c;
     std::optional<test::open_port> worker{c.context};
     const auto port = worker->number();
-    const auto pool = make_pool({port});
+    const auto pool = test::pool_at({port});
     prober probing = c.watch(pool, quick());
     probing.start();
 
@@ -132,7 +119,7 @@ TEST_CASE("a worker that does not answer is down when the probe's time is over")
 {
     control c;
     const test::hanging_port hanging{c.context};
-    const auto pool = make_pool({hanging.number()});
+    const auto pool = test::pool_at({hanging.number()});
     auto settings = quick();
     settings.timeout = 30ms;
     prober probing = c.watch(pool, settings);
@@ -148,7 +135,7 @@ TEST_CASE("traffic that can't connect takes a worker down at once, from any thre
 {
     control c;
     const test::open_port open{c.context};
-    const auto pool = make_pool({open.number()});
+    const auto pool = test::pool_at({open.number()});
     prober probing = c.watch(pool, quick());
     probing.start();
     c.run_until([&] { return view(*pool).health == worker_health::up; });
@@ -166,7 +153,7 @@ TEST_CASE("traffic that can't connect takes a worker down at once, from any thre
 TEST_CASE("a failure reported after the prober is gone is dropped")
 {
     control c;
-    const auto pool = make_pool({1});
+    const auto pool = test::pool_at({1});
     const auto worker = view(*pool).worker;
     {
         prober probing = c.watch(pool, quick());
@@ -179,7 +166,7 @@ TEST_CASE("a failure reported after the prober is gone is dropped")
 TEST_CASE("with health checks off health stays unknown, whatever traffic sees")
 {
     control c;
-    const auto pool = make_pool({1});
+    const auto pool = test::pool_at({1});
     auto settings = quick();
     settings.type = config::probe_type::off;
     prober probing = c.watch(pool, settings);
@@ -193,7 +180,7 @@ TEST_CASE("with health checks off health stays unknown, whatever traffic sees")
 TEST_CASE("a worker is never probed twice at the same time, even when a probe outlasts the interval")
 {
     control c;
-    const auto pool = make_pool({1, 1});
+    const auto pool = test::pool_at({1, 1});
     std::map<const balancer::worker*, int> running;
     int most = 0;
     int done = 0;
@@ -216,7 +203,7 @@ TEST_CASE("a worker is never probed twice at the same time, even when a probe ou
 TEST_CASE("probes start at the interval, varied by a tenth either way")
 {
     control c;
-    const auto pool = make_pool({1});
+    const auto pool = test::pool_at({1});
     auto settings = quick();
     settings.interval = 100ms;
     std::vector<time_point> starts;
@@ -238,7 +225,7 @@ TEST_CASE("probes start at the interval, varied by a tenth either way")
 TEST_CASE("trouble of our own says nothing about the worker")
 {
     control c;
-    const auto pool = make_pool({1});
+    const auto pool = test::pool_at({1});
     auto settings = quick();
     settings.unhealthy_after = 1;
     int probes = 0;
@@ -259,7 +246,7 @@ TEST_CASE("stopping ends a probe that hangs")
 {
     control c;
     const test::hanging_port hanging{c.context};
-    const auto pool = make_pool({hanging.number()});
+    const auto pool = test::pool_at({hanging.number()});
     auto settings = quick();
     settings.timeout = 60s;
     prober probing = c.watch(pool, settings);

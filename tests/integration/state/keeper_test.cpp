@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "balancer/policies/registry.hpp"
+#include "support/pools.hpp"
 #include "support/wait.hpp"
 
 using namespace buildkit_lb;
@@ -63,24 +63,11 @@ std::string text_of(const fs::path& file)
     return out.str();
 }
 
-std::shared_ptr<balancer::pool> make_pool(const std::string& name, std::initializer_list<std::uint16_t> ports)
-{
-    std::vector<balancer::worker_settings> workers;
-    for (const auto port : ports) {
-        balancer::worker_settings w;
-        w.name = "w" + std::to_string(workers.size() + 1);
-        w.address.host = "127.0.0.1";
-        w.address.port = port;
-        workers.push_back(std::move(w));
-    }
-    return std::make_shared<balancer::pool>(name, std::move(workers), balancer::make_policy("cache-affinity"));
-}
-
 /// One process: its pool, and its keeper of the state in `file`.
 struct process {
     explicit process(const fs::path& file, std::initializer_list<std::uint16_t> ports = {1, 2, 3},
                      duration interval = 1h, const std::string& name = "default")
-        : pool{make_pool(name, ports)}, keeper{file.string(), interval, {pool}, instruments}
+        : pool{test::pool_at(ports, name, "cache-affinity")}, keeper{file.string(), interval, {pool}, instruments}
     {
         keeper.load();
         keeper.start();
