@@ -97,6 +97,8 @@ class Client:
         self.directory = directory
         self.name = self.program if version == "current" else f"{self.program} {version}"
         self._builds = []
+        # Tests build from several threads at once.
+        self._creating = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
         self.env = {
             **os.environ,
@@ -191,8 +193,9 @@ class Buildx(Client):
     def builder(self, address):
         """The name of a builder of driver `remote` for `address`, made when there is none."""
         name = "lb-" + "".join(c if c.isalnum() else "-" for c in address)
-        if not (self.directory / "buildx/instances" / name).exists():
-            self.run("create", "--name", name, "--driver", "remote", address)
+        with self._creating:
+            if not (self.directory / "buildx/instances" / name).exists():
+                self.run("create", "--name", name, "--driver", "remote", address)
         return name
 
     def _command(self, address, context, folder, args, target, no_cache, output):

@@ -205,7 +205,7 @@ TEST_CASE("a client that goes away while its build is held leaves nothing behind
     client.status("build-1");
     client.bridge(exec_path, "build-1");
     REQUIRE(stage.until([&] { return stage.lb->buildkit().placement.count().held_calls == 2; }));
-    REQUIRE(stage.lb->leases() == 1);
+    REQUIRE(stage.until([&] { return stage.lb->leases() == 1; }));
 
     SECTION("it resets Solve")
     {
