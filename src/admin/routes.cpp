@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "admin/builds.hpp"
 #include "admin/workers.hpp"
 
 namespace buildkit_lb::admin {
@@ -62,6 +63,7 @@ router make_routes(const context& about)
     page("/healthz", [](const context&) { return text(200, "ok\n"); });
     page("/readyz", readiness_page);
     add_worker_routes(routes, about);
+    add_build_routes(routes, about);
     return routes;
 }
 

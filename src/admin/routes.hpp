@@ -7,6 +7,7 @@
 
 #include "admin/drain_wait.hpp"
 #include "admin/router.hpp"
+#include "balancer/build_summary.hpp"
 #include "balancer/pool.hpp"
 #include "metrics/instruments.hpp"
 
@@ -26,6 +27,8 @@ struct context {
     /// Called after a worker was drained or undrained, where somebody keeps that.
     std::function<void()> drains_changed = {};
     duration drain_settle = drain_wait::default_settle;
+    /// The builds of all pools: those that have not ended, and the latest that have, the last first in each pool.
+    std::function<std::vector<balancer::build_summary>()> builds = {};
 };
 
 /// What a reload came to: errors, and nothing has changed; or what has.
@@ -36,7 +39,7 @@ struct reload_outcome {
 };
 response reload_response(const reload_outcome& outcome);
 
-/// The pages every balancer has: /metrics, /healthz, /readyz, and what workers.hpp adds.
+/// The pages every balancer has: /metrics, /healthz, /readyz, and what workers.hpp and builds.hpp add.
 router make_routes(const context& about);
 
 }  // namespace buildkit_lb::admin

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <iterator>
 #include <stdexcept>
 
 #include "core/log.hpp"
@@ -106,14 +107,30 @@ std::vector<std::shared_ptr<balancer::pool>> application::balancer_pools() const
     return all;
 }
 
+std::vector<balancer::build_summary> application::build_summaries() const
+{
+    std::vector<balancer::build_summary> all;
+    const auto now = clock::now();
+    for (const auto* some : {&pools_, &retired_pools_}) {
+        for (const auto& p : *some) {
+            auto of_pool = p->buildkit.builds.summaries(p->name(), now);
+            std::move(of_pool.begin(), of_pool.end(), std::back_inserter(all));
+        }
+    }
+    return all;
+}
+
 void application::make_state()
 {
-    state_.emplace(state_path_of(settings_.state), settings_.state.interval, balancer_pools(), instruments_);
+    state_.emplace(state_path_of(settings_.state), settings_.state.interval, instruments_);
+    state_->set_pools(balancer_pools());
 }
 
 void application::make_admin()
 {
-    admin::context about{instruments_, [this] { return balancer_pools(); }, [this] { return ready(); }};
+    admin::context about{instruments_, [this] { return balancer_pools(); }, [this] { return ready(); },
+                         [this] { state_->write_soon(); }};
+    about.builds = [this] { return build_summaries(); };
     admin_ = std::make_unique<admin::server>(control_.get_executor(), settings_.admin.address, std::move(about));
     admin_->set_token(settings_.admin.token);
     admin_->routes().add("POST", "/api/v1/reload", admin::immediately([this](const admin::request&) {

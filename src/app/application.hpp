@@ -38,6 +38,8 @@ private:
     static pool_ptr find_pool(const std::vector<pool_ptr>& among, std::string_view name);
     listener_unit::surroundings around(const config::root& settings, const std::vector<pool_ptr>& pools);
     std::vector<std::shared_ptr<balancer::pool>> balancer_pools() const;
+    /// Of all pools, those among them that a reload has taken out and that are still used.
+    std::vector<balancer::build_summary> build_summaries() const;
     void make_state();
     void make_admin();
 

@@ -19,6 +19,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
       prober_{std::make_shared<health::prober>(control, upstream.workers, from.health_check, instruments)},
       ending_{control}
 {
+    buildkit.builds.keep_recent(limits.recent_builds);
     make_series();
 }
 
@@ -74,6 +75,7 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     }
     upstream.connect_timeout = duration{from.connect_timeout};
     buildkit.placement.set_limits(placement_limits_of(limits));
+    buildkit.builds.keep_recent(limits.recent_builds);
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),
                       clock::now());
     set_workers();

@@ -87,7 +87,7 @@ admin::reload_outcome application::reload()
 void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made)
 {
     const config::root& next = loaded.value;
-    const bool other_state = next.state != settings_.state || pools != pools_;
+    const bool other_state = next.state != settings_.state;
     if (other_state) {
         state_->stop();
     }
@@ -107,6 +107,7 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
         }
     }
     pools_ = std::move(pools);
+    state_->set_pools(balancer_pools());
     std::vector<listener_ptr> listeners;
     for (const auto& from : next.listeners) {
         const auto fits = [&](const auto& l) { return l && l->fits(from); };

@@ -190,7 +190,7 @@ std::size_t pool::remembered_keys() const
 std::uint64_t pool::warmth_changes() const
 {
     const std::lock_guard lock{mutex_};
-    return policy_->changes();
+    return earlier_changes_ + policy_->changes();
 }
 
 std::vector<warm_key> pool::copy_warmth(bool from_start, std::size_t most, time_point now)
@@ -311,6 +311,7 @@ void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, pl
             for (auto& key : policy_->copy_some(true, policy_->remembered(), now)) {
                 chosen_by->restore(std::move(key), now);
             }
+            earlier_changes_ += policy_->changes() + 1;
             policy_ = std::move(chosen_by);
         }
         queue_settings_ = queue;

@@ -149,6 +149,7 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
     std::unique_ptr<policy> policy_;                 // guarded by mutex_
+    std::uint64_t earlier_changes_ = 0;              // guarded by mutex_; of the policies before this one
     std::set<std::string> drained_;                  // guarded by mutex_; names, of workers it does not have too
     std::size_t internal_rotation_ = 0;              // guarded by mutex_
     queue_settings queue_settings_;                  // guarded by mutex_

@@ -39,14 +39,8 @@ std::map<std::string, std::string> addresses_of(const balancer::pool_snapshot& o
 
 }  // namespace
 
-keeper::keeper(std::string path, duration interval, std::vector<std::shared_ptr<balancer::pool>> pools,
-               metrics::instruments& instruments)
-    : file_{std::move(path)},
-      interval_{interval},
-      pools_{std::move(pools)},
-      instruments_{instruments},
-      known_(pools_.size()),
-      off_{file_.path().empty()}
+keeper::keeper(std::string path, duration interval, metrics::instruments& instruments)
+    : file_{std::move(path)}, interval_{interval}, instruments_{instruments}, off_{file_.path().empty()}
 {
 }
 
@@ -55,8 +49,21 @@ keeper::~keeper()
     stop();
 }
 
+void keeper::set_pools(std::vector<std::shared_ptr<balancer::pool>> pools)
+{
+    const std::lock_guard lock{mutex_};
+    pools_ = std::move(pools);
+}
+
+std::vector<keeper::pool_ptr> keeper::pools()
+{
+    const std::lock_guard lock{mutex_};
+    return pools_;
+}
+
 void keeper::load()
 {
+    const auto all = pools();
     if (off_) {
         return;
     }
@@ -71,10 +78,10 @@ void keeper::load()
     if (*text) {
         if (const auto saved = decode(**text)) {
             for (const auto& from : *saved) {
-                const auto of =
-                    std::find_if(pools_.begin(), pools_.end(), [&](const auto& p) { return p->name() == from.name; });
-                if (of != pools_.end()) {
-                    restore(from, **of, known_[static_cast<std::size_t>(of - pools_.begin())]);
+                for (const auto& pool : all) {
+                    if (pool->name() == from.name) {
+                        restore(from, *pool, known_[from.name]);
+                    }
                 }
             }
         } else if (const auto moved = file_.set_aside()) {
@@ -87,8 +94,8 @@ void keeper::load()
                       {{"file", file_.path()}, {"error", saved.error().text}, {"why", moved.error().text}});
         }
     }
-    for (std::size_t i = 0; i < pools_.size(); ++i) {
-        known_[i].written = mark_of(*pools_[i]);
+    for (const auto& pool : all) {
+        known_[pool->name()].written = mark_of(*pool);
     }
     // What will keep it from being written is better known now than after the first build.
     if (!off_) {
@@ -118,7 +125,9 @@ void keeper::restore(const saved_pool& from, balancer::pool& pool, memory& known
     }
     pool.restore_warmth(std::move(keys), now.steady);
     for (const auto& name : from.drained) {
-        pool.set_draining(name, true);
+        if (pool.set_draining(name, true)) {
+            log::info("worker is still draining", {{"pool", pool.name()}, {"worker", name}});
+        }
     }
     known.addresses = from.addresses;
     log::info("state was read", {{"file", file_.path()},
@@ -132,6 +141,13 @@ void keeper::start()
     if (!off_) {
         thread_ = std::thread{[this] { run(); }};
     }
+}
+
+void keeper::write_soon()
+{
+    const std::lock_guard lock{mutex_};
+    wanted_ = true;
+    woken_.notify_all();
 }
 
 void keeper::begin_stop()
@@ -180,14 +196,15 @@ keeper::mark keeper::mark_of(const balancer::pool& pool)
 
 void keeper::write_if_changed(bool keep_lock)
 {
+    const auto all = pools();
     std::vector<mark> now;
     bool changed = false;
-    for (std::size_t i = 0; i < pools_.size(); ++i) {
-        now.push_back(mark_of(*pools_[i]));
-        changed = changed || now.back() != known_[i].written;
+    for (const auto& pool : all) {
+        now.push_back(mark_of(*pool));
+        changed = changed || now.back() != known_[pool->name()].written;
     }
     if (changed && ready_to_write()) {
-        write(now);
+        write(all, now);
     }
     if (!keep_lock) {
         in_use_ = true;  // by the next process, soon: no news
@@ -210,13 +227,13 @@ bool keeper::ready_to_write()
     return !in_use;
 }
 
-void keeper::write(const std::vector<mark>& now)
+void keeper::write(const std::vector<pool_ptr>& pools, const std::vector<mark>& now)
 {
     const auto written = file_.replace([&](const state_file::sink& out) {
         encoder text;
         out(text.begin(std::chrono::system_clock::now()));
-        for (std::size_t i = 0; i < pools_.size(); ++i) {
-            write_pool(*pools_[i], now[i], known_[i], text, out);
+        for (std::size_t i = 0; i < pools.size(); ++i) {
+            write_pool(*pools[i], now[i], known_[pools[i]->name()], text, out);
         }
         out(text.end());
     });
@@ -225,8 +242,8 @@ void keeper::write(const std::vector<mark>& now)
         return;
     }
     instruments_.state_written(true);
-    for (std::size_t i = 0; i < pools_.size(); ++i) {
-        known_[i].written = now[i];
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        known_[pools[i]->name()].written = now[i];
     }
     if (!std::exchange(trouble_, {}).empty()) {
         log::info("the state file is written again", {{"file", file_.path()}});

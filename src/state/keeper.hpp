@@ -24,18 +24,24 @@ namespace buildkit_lb::state {
 /// Nothing that goes wrong with the file stops anything: it is logged, once until it changes, and counted.
 class keeper {
 public:
-    /// `path` empty: nothing is kept. `pools` and `instruments` outlive it.
-    keeper(std::string path, duration interval, std::vector<std::shared_ptr<balancer::pool>> pools,
-           metrics::instruments& instruments);
+    /// `path` empty: nothing is kept. `instruments` outlives it.
+    keeper(std::string path, duration interval, metrics::instruments& instruments);
     keeper(const keeper&) = delete;
     keeper& operator=(const keeper&) = delete;
     ~keeper();
+
+    /// The state of these pools is kept from now on.
+    void set_pools(std::vector<std::shared_ptr<balancer::pool>> pools);
 
     /// Gives the pools what the file says. Before any traffic.
     void load();
 
     /// Begins to write every interval.
     void start();
+
+    /// Writes what has changed without waiting for the interval, nor for the disk: what an operator wished is not to be
+    /// lost.
+    void write_soon();
 
     /// Writes what has changed, and from now on leaves the file to whoever comes after this process as soon as that
     /// wants it. Does not wait.
@@ -45,6 +51,7 @@ public:
     void stop();
 
 private:
+    using pool_ptr = std::shared_ptr<balancer::pool>;
     /// What tells whether a pool has anything new.
     struct mark {
         std::uint64_t changes = 0;
@@ -59,24 +66,26 @@ private:
 
     void run();
     void write_if_changed(bool keep_lock);
-    void write(const std::vector<mark>& now);
+    void write(const std::vector<pool_ptr>& pools, const std::vector<mark>& now);
     void write_pool(balancer::pool& pool, const mark& now, memory& known, encoder& text,
                     const state_file::sink& out) const;
     void restore(const saved_pool& from, balancer::pool& pool, memory& known);
     static mark mark_of(const balancer::pool& pool);
+    std::vector<pool_ptr> pools();
     bool ready_to_write();
     void trouble(const std::string& what);
 
     state_file file_;
     const duration interval_;
-    const std::vector<std::shared_ptr<balancer::pool>> pools_;
     metrics::instruments& instruments_;
-    std::vector<memory> known_;  // of pools_; of the thread, once it runs
-    std::string trouble_;        // the latest, while it lasts
-    bool in_use_ = false;        // by another process, and so it was logged
-    bool off_ = false;
+    // Of the thread, once it runs.
+    std::map<std::string, memory> known_;  // by the name of the pool
+    std::string trouble_;                  // the latest, while it lasts
+    bool in_use_ = false;                  // by another process, and so it was logged
+    bool off_ = false;                     // constant once the thread runs
 
     std::mutex mutex_;
+    std::vector<pool_ptr> pools_;  // guarded by mutex_
     std::condition_variable woken_;
     enum class phase : std::uint8_t { running, stopping, ended };
     phase phase_ = phase::running;  // guarded by mutex_

@@ -5,6 +5,12 @@
 
 namespace buildkit_lb::proxy {
 
+void build_record::key_is_known()
+{
+    const std::lock_guard lock{mutex_};
+    key_known_ = true;
+}
+
 void build_record::waits(build_wait_state for_what)
 {
     const std::lock_guard lock{mutex_};
@@ -55,6 +61,39 @@ buildkit::status_totals build_record::totals() const
     return status_.totals();
 }
 
+balancer::build_summary build_record::summary(const std::string& pool, time_point now) const
+{
+    using stage = balancer::build_summary::stage;
+    const auto past = std::chrono::duration_cast<std::chrono::system_clock::duration>(now - arrived);
+    balancer::build_summary s;
+    s.ref = ref;
+    s.pool = pool;
+    s.invocation = invocation;
+    s.linked = linked;
+    s.arrived = std::chrono::system_clock::now() - past;
+    s.waited = now - arrived;
+    const std::lock_guard lock{mutex_};
+    if (key_known_) {
+        s.key = key;
+        s.key_source = key_source;
+    }
+    if (was_placed_) {
+        s.worker = worker;
+        s.policy = policy;
+        s.reason = reason;
+        s.waited = placed - arrived;
+        s.took = now - placed;
+    }
+    s.state = was_placed_ || motion_ != motion_state::none ? stage::active : stage::queued;
+    if (s.state == stage::queued && waiting_.place) {
+        s.position = waiting_.place->position.load(std::memory_order_relaxed);
+        s.length = waiting_.place->length.load(std::memory_order_relaxed);
+    }
+    s.steps = status_.totals().completed;
+    s.cached = status_.totals().cached;
+    return s;
+}
+
 void build_record::status_opened()
 {
     const std::lock_guard lock{mutex_};
@@ -93,9 +132,55 @@ void build_registry::add(std::shared_ptr<build_record> build)
     builds_[build->ref] = std::move(build);
 }
 
+void build_registry::keep_recent(std::size_t count)
+{
+    const std::lock_guard lock{mutex_};
+    most_recent_ = count;
+    recent_.resize(std::min(recent_.size(), count));
+}
+
+void build_registry::ended(const build_record& build, balancer::build_summary how)
+{
+    auto kept = build.internal ? nullptr : std::make_shared<const balancer::build_summary>(std::move(how));
+    const std::lock_guard lock{mutex_};
+    remove_locked(build);
+    if (kept && most_recent_ != 0) {
+        recent_.resize(std::min(recent_.size(), most_recent_ - 1));
+        recent_.push_front(std::move(kept));
+    }
+}
+
+std::vector<balancer::build_summary> build_registry::summaries(const std::string& pool, time_point now) const
+{
+    std::vector<std::shared_ptr<const build_record>> running;
+    std::vector<std::shared_ptr<const balancer::build_summary>> past;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [ref, build] : builds_) {
+            if (!build->internal) {
+                running.push_back(build);
+            }
+        }
+        past.assign(recent_.begin(), recent_.end());
+    }
+    std::vector<balancer::build_summary> all;
+    for (const auto& build : running) {
+        all.push_back(build->summary(pool, now));
+    }
+    for (const auto& summary : past) {
+        all.push_back(*summary);
+    }
+    return all;
+}
+
 void build_registry::remove(const build_record& build)
 {
     const std::lock_guard lock{mutex_};
+    remove_locked(build);
+}
+
+void build_registry::remove_locked(const build_record& build)
+{
     const auto found = builds_.find(build.ref);
     if (found != builds_.end() && found->second.get() == &build) {
         builds_.erase(found);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "balancer/build_queue.hpp"
+#include "balancer/build_summary.hpp"
 #include "balancer/stall_rule.hpp"
 #include "buildkit/build_status.hpp"
 #include "core/types.hpp"
@@ -38,6 +40,7 @@ public:
     time_point arrived;
 
     // Written by the thread of Solve before the build is placed, constant afterwards: not to be read before.
+    // The key is known before anything else of it: see key_is_known().
     std::string key;  ///< what it shares with other builds of its project; empty: nothing
     std::string key_source;
     std::string worker;
@@ -45,6 +48,9 @@ public:
     std::string reason;
     bool linked_to_parent = false;  ///< it was placed with the build that is its input
     time_point placed;
+
+    /// `key` and `key_source` are written and stay so. By the thread of Solve.
+    void key_is_known();
 
     /// What it waits for now. Any thread.
     void waits(build_wait_state for_what);
@@ -63,6 +69,9 @@ public:
     void status_message(std::string_view message);
     buildkit::status_totals totals() const;
 
+    /// How it stands now. Any thread.
+    balancer::build_summary summary(const std::string& pool, time_point now) const;
+
     void status_opened();
     void status_closed();
     /// `then` is called once no Status stream of the build is open; at once if none is.
@@ -70,6 +79,7 @@ public:
 
 private:
     mutable std::mutex mutex_;
+    bool key_known_ = false;
     build_wait_state waiting_;
     motion_state motion_ = motion_state::none;
     bool was_placed_ = false;
@@ -79,10 +89,18 @@ private:
     std::function<void(bool)> on_status_closed_;
 };
 
-/// The builds that have not ended, by their Ref. Any thread.
+/// The builds that have not ended, by their Ref, and how the latest have. Any thread.
 class build_registry {
 public:
+    /// How many that have ended are kept.
+    void keep_recent(std::size_t count);
+
     void add(std::shared_ptr<build_record> build);
+    /// It has ended so: instead of remove().
+    void ended(const build_record& build, balancer::build_summary how);
+    /// Those that have not ended, and the latest that have, the last first. Internal builds are left out.
+    std::vector<balancer::build_summary> summaries(const std::string& pool, time_point now) const;
+
     /// Another build with the same Ref stays.
     void remove(const build_record& build);
     std::shared_ptr<build_record> find(const std::string& ref) const;
@@ -95,8 +113,12 @@ public:
     bool has_siblings(const build_record& build) const;
 
 private:
+    void remove_locked(const build_record& build);
+
     mutable std::mutex mutex_;
     std::unordered_map<std::string, std::shared_ptr<build_record>> builds_;
+    std::deque<std::shared_ptr<const balancer::build_summary>> recent_;  // the last first
+    std::size_t most_recent_ = 1000;
 };
 
 }  // namespace buildkit_lb::proxy

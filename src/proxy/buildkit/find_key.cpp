@@ -58,6 +58,7 @@ asio::awaitable<void> find_key(call& solve, buildkit::solve_info& info, running_
     }
     build.record->key = std::move(key.value);
     build.record->key_source = std::move(key.source);
+    build.record->key_is_known();
 }
 
 }  // namespace buildkit_lb::proxy

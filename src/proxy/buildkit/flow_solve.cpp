@@ -21,6 +21,9 @@ namespace {
 // The last messages of Status may come after Solve's answer; the build's log line waits this long for them.
 constexpr auto status_patience = 2s;
 
+// Of an error, in the log and for people.
+constexpr std::size_t longest_error = 512;
+
 constexpr std::string_view require_attribute = "build-arg:BUILDKIT_LB_REQUIRE";
 
 metrics::build_result result_of(const call::ending& how)
@@ -65,9 +68,20 @@ void report(buildkit_service& service, const build_record& r, const call::ending
                                  {"cached", totals.cached},
                                  {"result", metrics::to_string(result_of(how))},
                                  {"code", buildkit::name(how.code)}};
-    if (!how.message.empty()) {
-        line.emplace_back("error", buildkit::without_credentials(how.message).substr(0, 512));
+    const std::string error = buildkit::without_credentials(how.message).substr(0, longest_error);
+    if (!error.empty()) {
+        line.emplace_back("error", error);
     }
+    auto summary = r.summary(pool, clock::now());
+    summary.state = balancer::build_summary::stage::ended;
+    summary.worker = r.worker;
+    summary.policy = r.policy;
+    summary.reason = r.reason;
+    summary.took = took;
+    summary.result = metrics::to_string(result_of(how));
+    summary.code = buildkit::name(how.code);
+    summary.error = error;
+    service.shared.builds.ended(r, std::move(summary));
     log::write(r.internal ? log::level::debug : log::level::info, "build ended", line);
 }
 

@@ -67,8 +67,9 @@ std::string text_of(const fs::path& file)
 struct process {
     explicit process(const fs::path& file, std::initializer_list<std::uint16_t> ports = {1, 2, 3},
                      duration interval = 1h, const std::string& name = "default")
-        : pool{test::pool_at(ports, name, "cache-affinity")}, keeper{file.string(), interval, {pool}, instruments}
+        : pool{test::pool_at(ports, name, "cache-affinity")}, keeper{file.string(), interval, instruments}
     {
+        keeper.set_pools({pool});
         keeper.load();
         keeper.start();
     }
@@ -264,6 +265,51 @@ TEST_CASE("of two processes with one state file the second writes when the first
     REQUIRE(test::eventually([&] { return second.wrote(1, 0); }));
     CHECK_THAT(text_of(file), Catch::Contains("\"key\":\"later\""));
     CHECK_THAT(text_of(file), !Catch::Contains("\"key\":\"last\""));
+}
+
+TEST_CASE("a worker that comes later is drained if one of its name was, and stays so")
+{
+    const scratch dir;
+    const auto file = dir.path / "state.json";
+    {
+        process first{file, {1, 2, 3}};
+        first.pool->set_draining("w3", true);
+    }
+    process second{file, {1, 2}};
+    balancer::worker_settings found;
+    found.name = "w3";
+    found.address.host = "127.0.0.1";
+    found.address.port = 3;
+    second.pool->set_workers({found});
+    const auto now = second.pool->snapshot();
+    CHECK(now->workers.at(0).worker->name() == "w3");
+    CHECK(now->workers.at(0).draining);
+}
+
+TEST_CASE("pools that come and go with a reload are kept as they are, and so is what a new policy knows")
+{
+    const scratch dir;
+    const auto file = dir.path / "state.json";
+    {
+        process running{file, {1, 2, 3}, 1h};
+        running.build("app", "w2");
+        const auto other = test::pool_at({7}, "other", "cache-affinity");
+        running.keeper.set_pools({running.pool, other});
+        other->build_succeeded("thing", "w1", 0.5, clock::now());
+        running.keeper.write_soon();
+        REQUIRE(test::eventually([&] { return running.wrote(1, 0); }));
+        CHECK_THAT(text_of(file), Catch::Contains("\"key\":\"thing\""));
+        CHECK_THAT(text_of(file), Catch::Contains("\"key\":\"app\""));
+
+        running.keeper.set_pools({running.pool});
+        running.pool->set_rules(balancer::make_policy("cache-affinity", {.memory = 10}), {}, {}, clock::now());
+        CHECK(running.place("app").second == "home");
+        running.build("app", "w2");  // as many changes as the old policy had
+        running.keeper.write_soon();
+        REQUIRE(test::eventually([&] { return running.wrote(2, 0); }));
+    }
+    CHECK_THAT(text_of(file), !Catch::Contains("\"key\":\"thing\""));
+    CHECK(process{file}.place("app") == std::pair{std::string{"w2"}, std::string{"home"}});
 }
 
 TEST_CASE("nothing is kept without a path")
