@@ -98,6 +98,7 @@ response builds_page(const std::vector<build_summary>& builds, const std::map<st
         }
     }
     std::vector<const build_summary*> order;
+    order.reserve(builds.size());
     for (const auto& b : builds) {
         order.push_back(&b);
     }

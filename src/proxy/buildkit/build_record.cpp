@@ -164,6 +164,7 @@ std::vector<balancer::build_summary> build_registry::summaries(const std::string
         past.assign(recent_.begin(), recent_.end());
     }
     std::vector<balancer::build_summary> all;
+    all.reserve(running.size() + past.size());
     for (const auto& build : running) {
         all.push_back(build->summary(pool, now));
     }
