@@ -41,7 +41,7 @@ bool equal_secrets(std::string_view a, std::string_view b)
     return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-std::optional<response> access::refuse(const request& incoming) const
+std::optional<response> access_rules::refuse(const request& incoming) const
 {
     if (incoming.method == "GET" || incoming.method == "HEAD") {
         return std::nullopt;
@@ -55,7 +55,7 @@ std::optional<response> access::refuse(const request& incoming) const
     return check_browser(incoming);
 }
 
-std::optional<response> access::check_token(const request& incoming) const
+std::optional<response> access_rules::check_token(const request& incoming) const
 {
     constexpr std::string_view scheme = "Bearer ";
     const std::string_view given = incoming.header("authorization");
@@ -73,7 +73,7 @@ std::optional<response> access::check_token(const request& incoming) const
     return std::nullopt;
 }
 
-std::optional<response> access::check_browser(const request& incoming)
+std::optional<response> access_rules::check_browser(const request& incoming)
 {
     constexpr std::string_view plain = "http://";
     const std::string_view origin = incoming.header("origin");

@@ -13,10 +13,10 @@ namespace buildkit_lb::admin {
 /// their calls from this machine too, and tells so.
 ///
 /// Owned by the server; on the control thread. No I/O.
-class access {
+class access_rules {
 public:
     /// `loopback`: only this machine can reach the server.
-    access(std::string token, bool loopback) : token_{std::move(token)}, loopback_{loopback} {}
+    access_rules(std::string token, bool loopback) : token_{std::move(token)}, loopback_{loopback} {}
 
     /// The token from now on; empty: none.
     void set_token(std::string token) { token_ = std::move(token); }

@@ -89,7 +89,7 @@ void copy_headers(const http_request& from, request& into)
     }
 }
 
-asio::awaitable<response> answer_request(const router& routes, const access& allowed, http_request& incoming,
+asio::awaitable<response> answer_request(const router& routes, const access_rules& allowed, http_request& incoming,
                                          stream_socket& socket)
 {
     request asked;
@@ -185,7 +185,7 @@ public:
     beast::flat_buffer buffer;
 };
 
-http_session::http_session(stream_socket socket, const router& routes, const access& allowed,
+http_session::http_session(stream_socket socket, const router& routes, const access_rules& allowed,
                            const server_limits& limits)
     : http_{std::make_unique<http>(std::move(socket))}, routes_{routes}, allowed_{allowed}, limits_{limits}
 {

@@ -26,7 +26,7 @@ struct server_limits {
 class http_session {
 public:
     /// `routes`, `allowed` and `limits` outlive it.
-    http_session(stream_socket socket, const router& routes, const access& allowed, const server_limits& limits);
+    http_session(stream_socket socket, const router& routes, const access_rules& allowed, const server_limits& limits);
     ~http_session();
     http_session(const http_session&) = delete;
     http_session& operator=(const http_session&) = delete;
@@ -42,7 +42,7 @@ private:
 
     std::unique_ptr<http> http_;
     const router& routes_;
-    const access& allowed_;
+    const access_rules& allowed_;
     const server_limits& limits_;
 };
 

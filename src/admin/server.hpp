@@ -50,7 +50,7 @@ private:
     const endpoint address_;
     const context about_;
     const server_limits limits_;
-    access access_;
+    access_rules access_;
     router routes_;
     stream_acceptor acceptor_;
     boost::asio::steady_timer session_ended_;  // never expires: cancelled when a session ends

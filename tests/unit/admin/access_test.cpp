@@ -4,7 +4,6 @@
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::admin;
-using access_rules = buildkit_lb::admin::access;  // unistd.h has a function of that name
 
 namespace {
 
