@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness.bake import own_file, start_bake, tree
+from harness.bake import own_file, refs_of, start_bake, tree
 from harness.balancer import buildkit_pool, pool
 from harness.clients import VERSIONS
 from harness.process import wait_until
@@ -114,6 +114,7 @@ def test_linked_targets_of_a_bake_follow_onto_a_worker_that_drains(stack, shared
     done = bake.wait(60).check()
     assert tree(done.out)["app/own-app"] == b"file of app\n"
     assert tree(done.out)["app/own-base"] == b"file of base\n"
+    assert set(refs_of(done).values()) <= set(busy.history())
 
 
 @pytest.mark.parametrize("version", ["current"])
