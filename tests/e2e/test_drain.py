@@ -152,3 +152,20 @@ def test_a_token_is_needed_where_one_is_set(stack, shared_workers, tmp_path):
     assert status["workers"][0]["draining"] and status["pools"][0]["draining"] == 1
     assert lb.command("drain", "w9", "--config", str(lb.config_file)).stderr == \
         "buildkit-lb: there is no worker 'w9'; there are: w1\n"
+
+
+def test_a_drain_outlives_a_balancer_that_is_killed(stack, shared_workers, quick):
+    lb = stack.balancer([buildkit_pool(shared_workers[:2])], protocol="buildkit")
+    lb.command("drain", "w1")
+    state = lb.directory / "state.json"
+    wait_until(lambda: state.exists() and '"drained":["w1"]' in state.read_text(), "the drain to be on the disk", 5)
+    lb.kill()
+    lb.start()
+    assert entry(lb, shared_workers[0])["draining"]
+    build = stack.client().build(lb.address, quick, args={"ID": "after"}).check()
+    assert where(build, shared_workers[:2]) == [shared_workers[1]]
+    lb.command("undrain", "w1")
+    lb.terminate()
+    lb.wait()
+    lb.start()
+    assert not entry(lb, shared_workers[0])["draining"]

@@ -153,6 +153,9 @@ class Balancer:
         """SIGTERM; does not wait."""
         self._daemon.signal(signal.SIGTERM)
 
+    def kill(self):
+        self._daemon.kill()
+
     def wait(self, timeout=30):
         """The exit code."""
         return self._daemon.popen.wait(timeout)

@@ -157,6 +157,17 @@ TEST_CASE("state is written while the process runs, only when something has chan
     CHECK(running.wrote(2, 0));
 }
 
+TEST_CASE("what can't wait is written before the interval is over")
+{
+    const scratch dir;
+    const auto file = dir.path / "state.json";
+    process running{file, {1, 2, 3}, 1h};
+    running.pool->set_draining("w3", true);
+    running.keeper.write_soon();
+    REQUIRE(test::eventually([&] { return running.wrote(1, 0); }));
+    CHECK_THAT(text_of(file), Catch::Contains("\"drained\":[\"w3\"]"));
+}
+
 TEST_CASE("workers that are not configured keep their warmth and their drain; one at another address is another one")
 {
     const scratch dir;
