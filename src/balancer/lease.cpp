@@ -25,7 +25,7 @@ lease::~lease()
 
 std::atomic<std::uint32_t>& lease::counter()
 {
-    return kind_ == build_kind::ordinary ? worker_->active_builds_ : worker_->internal_builds_;
+    return kind_ == build_kind::ordinary ? worker_->load_->builds : worker_->load_->internal_builds;
 }
 
 }  // namespace buildkit_lb::balancer

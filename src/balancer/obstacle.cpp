@@ -1,10 +1,11 @@
 #include "balancer/obstacle.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace buildkit_lb::balancer {
 
-obstacle find_obstacle(const worker_view& view, const pick_context& context)
+obstacle find_standing_obstacle(const worker_view& view, const pick_context& context)
 {
     const auto& w = view.worker;
     if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
@@ -19,13 +20,26 @@ obstacle find_obstacle(const worker_view& view, const pick_context& context)
     if (view.health == worker_health::down && !context.include_down) {
         return obstacle::down;
     }
-    if (context.kind == build_kind::internal) {
-        return w->internal_builds() >= w->max_internal_builds() ? obstacle::full : obstacle::none;
-    }
-    if (!context.over_cap && w->max_builds() != 0 && w->active_builds() >= w->max_builds()) {
-        return obstacle::full;
-    }
     return obstacle::none;
+}
+
+std::uint32_t find_limit(const worker& w, const pick_context& context)
+{
+    if (context.kind == build_kind::internal) {
+        return w.max_internal_builds();
+    }
+    return context.over_cap || w.max_builds() == 0 ? std::numeric_limits<std::uint32_t>::max() : w.max_builds();
+}
+
+obstacle find_obstacle(const worker_view& view, const pick_context& context)
+{
+    const obstacle standing = find_standing_obstacle(view, context);
+    if (standing != obstacle::none) {
+        return standing;
+    }
+    const auto& w = *view.worker;
+    const auto builds = context.kind == build_kind::internal ? w.internal_builds() : w.active_builds();
+    return builds < find_limit(w, context) ? obstacle::none : obstacle::full;
 }
 
 std::string describe(obstacle what, const worker_view& view)

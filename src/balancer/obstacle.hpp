@@ -11,6 +11,12 @@ namespace buildkit_lb::balancer {
 /// What keeps a worker from taking a build.
 enum class obstacle : std::uint8_t { none, tried, leaving, draining, down, full };
 
+/// What keeps it from taking a build whatever its load is: all but `full`.
+obstacle find_standing_obstacle(const worker_view& view, const pick_context& context);
+
+/// At so many builds of the context's kind it is full.
+std::uint32_t find_limit(const worker& w, const pick_context& context);
+
 obstacle find_obstacle(const worker_view& view, const pick_context& context);
 
 /// For people, after the worker's name: `down: …`, `at its cap of 2 builds`.

@@ -3,15 +3,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <vector>
 
 #include "balancer/pick.hpp"
 #include "balancer/warm_key.hpp"
-#include "balancer/worker.hpp"
+#include "balancer/worker_table.hpp"
 
 namespace buildkit_lb::balancer {
 
@@ -25,7 +23,7 @@ struct affinity_settings {
 
 /// What a policy chose, and why in one word (a metric label).
 struct choice {
-    std::size_t index = 0;  ///< into the candidates it was handed
+    std::size_t index = 0;  ///< of the worker
     std::string_view reason;
 };
 
@@ -37,9 +35,12 @@ public:
     /// The name users write in the configuration.
     virtual std::string_view name() const = 0;
 
-    /// `candidates` is not empty, holds eligible workers only, and keeps the order of the configuration; a worker that
-    /// was tried for the same build and failed is no longer in it.
-    virtual choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) = 0;
+    /// These are the pool's workers from now on: called before the first choose(), and whenever the set changes.
+    virtual void use(const worker_table& /*workers*/) {}
+
+    /// Chooses among those that may take the build; a worker that was tried for the same build and failed may not.
+    /// nullopt: nobody may.
+    virtual std::optional<choice> choose(const candidates& from, const pick_context& context) = 0;
 
     /// A build of `key` has gone well on `worker`; `cached_share` of its steps came from the cache.
     virtual void built(std::string_view /*key*/, std::string_view /*worker*/, double /*cached_share*/,

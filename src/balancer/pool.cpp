@@ -27,11 +27,11 @@ bool pool_snapshot::ready() const
 
 namespace {
 
-worker_view view_of(worker_settings settings)
+worker_view view_of(const worker_settings& settings, std::shared_ptr<worker_load> load)
 {
     worker_view view;
     view.labels = settings.labels;
-    view.worker = std::make_shared<worker>(std::move(settings));
+    view.worker = std::make_shared<worker>(settings, std::move(load));
     return view;
 }
 
@@ -40,16 +40,31 @@ worker_view view_of(worker_settings settings)
 pool::pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
            queue_settings queue, platform_settings platforms)
     : name_{std::move(name)},
-      policy_{std::move(chosen_by)},
       queue_settings_{queue},
-      platform_settings_{std::move(platforms)}
+      platform_settings_{std::move(platforms)},
+      policy_{std::move(chosen_by)},
+      open_{platform_settings_}
 {
     pool_snapshot first;
     first.pool = name_;
-    for (auto& settings : workers) {
-        first.workers.push_back(view_of(std::move(settings)));
+    // One block for the loads of all, for the sake of whoever looks at all of them.
+    const auto loads = std::make_shared<std::vector<worker_load>>(workers.size());
+    for (const auto& settings : workers) {
+        first.workers.push_back(
+            view_of(settings, std::shared_ptr<worker_load>{loads, &(*loads)[first.workers.size()]}));
     }
     snapshot_ = std::make_shared<const pool_snapshot>(std::move(first));
+    make_table();
+}
+
+void pool::make_table()
+{
+    std::vector<std::shared_ptr<worker>> all;
+    for (const auto& view : snapshot_->workers) {
+        all.push_back(view.worker);
+    }
+    table_ = worker_table{std::move(all)};
+    policy_->use(table_);
 }
 
 std::shared_ptr<const pool_snapshot> pool::snapshot() const
@@ -66,39 +81,25 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
 
 std::optional<pick> pool::choose(const pick_context& context)
 {
-    std::vector<std::shared_ptr<worker>> eligible;
-    const fitting_workers fitting{*snapshot_, context.needs, platform_settings_};
-    const fitness needed = best_fitness(fitting, context);
-    for (const auto& view : snapshot_->workers) {
-        if (needed != fitness::none && fitting.of(view) == needed && find_obstacle(view, context) == obstacle::none) {
-            eligible.push_back(view.worker);
-        }
-    }
-    if (eligible.empty()) {
+    latest_ = std::max(latest_, context.now);
+    const candidates from{table_, open_.limits(snapshot_, context), context.kind};
+    const auto chosen = context.kind == build_kind::internal ? choose_internal(from) : policy_->choose(from, context);
+    if (!chosen) {
         return std::nullopt;
     }
-    const choice chosen = context.kind == build_kind::internal
-                              ? choice{internal_rotation_++ % eligible.size(), "internal"}
-                              : policy_->choose(eligible, context);
-    assert(chosen.index < eligible.size());
+    assert(from.may_take(chosen->index));
     // Counted under the lock, so that the next pick sees it.
-    return pick{lease{eligible[chosen.index], context.kind, weak_from_this()}, policy_->name(), chosen.reason};
+    return pick{lease{table_.worker_at(chosen->index), context.kind, weak_from_this()}, policy_->name(),
+                chosen->reason};
 }
 
-fitness pool::best_fitness(const fitting_workers& fitting, const pick_context& context) const
+std::optional<choice> pool::choose_internal(const candidates& from)
 {
-    if (fitting.all()) {
-        return fitness::native;
+    from.list(internal_candidates_);
+    if (internal_candidates_.empty()) {
+        return std::nullopt;
     }
-    // A build rather waits for a worker of its platform than runs emulated at a tenth of the speed: full ones count.
-    fitness best = fitness::none;
-    for (const auto& view : snapshot_->workers) {
-        const obstacle found = find_obstacle(view, context);
-        if (found == obstacle::none || found == obstacle::full) {
-            best = std::max(best, fitting.of(view));
-        }
-    }
-    return best;
+    return choice{internal_candidates_[internal_rotation_++ % internal_candidates_.size()], "internal"};
 }
 
 std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
@@ -178,6 +179,7 @@ void pool::compare_platforms(pool_snapshot& of)
 void pool::build_succeeded(const std::string& key, const std::string& worker, double cached_share, time_point now)
 {
     const std::lock_guard lock{mutex_};
+    latest_ = std::max(latest_, now);
     policy_->built(key, worker, cached_share, now);
 }
 
@@ -260,12 +262,12 @@ void pool::set_workers(std::vector<worker_settings> workers)
         const std::lock_guard lock{mutex_};
         auto next = std::make_shared<pool_snapshot>(*snapshot_);
         std::vector<worker_view> before = std::exchange(next->workers, {});
-        for (auto& settings : workers) {
+        for (const auto& settings : workers) {
             const auto same = std::find_if(before.begin(), before.end(), [&](const worker_view& view) {
                 return view.worker->name() == settings.name && view.worker->address() == settings.address;
             });
             if (same == before.end()) {
-                next->workers.push_back(view_of(std::move(settings)));
+                next->workers.push_back(view_of(settings, std::make_shared<worker_load>()));
                 auto& added = next->workers.back();
                 added.draining = drained_.contains(added.worker->name());
                 continue;
@@ -282,6 +284,7 @@ void pool::set_workers(std::vector<worker_settings> workers)
         }
         compare_platforms(*next);
         snapshot_ = std::move(next);
+        make_table();
     }
     serve_queue();
 }
@@ -299,6 +302,7 @@ bool pool::drop_idle_leavers()
     std::erase_if(next->workers, idle);
     compare_platforms(*next);
     snapshot_ = std::move(next);
+    make_table();
     return true;
 }
 
@@ -313,9 +317,11 @@ void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, pl
             }
             earlier_changes_ += policy_->changes() + 1;
             policy_ = std::move(chosen_by);
+            policy_->use(table_);
         }
         queue_settings_ = queue;
         platform_settings_ = std::move(platforms);
+        open_ = open_workers{platform_settings_};
     }
     serve_queue();
 }

@@ -12,9 +12,11 @@
 
 #include "balancer/admission.hpp"
 #include "balancer/build_queue.hpp"
+#include "balancer/open_workers.hpp"
 #include "balancer/pick.hpp"
 #include "balancer/policy.hpp"
 #include "balancer/pool_snapshot.hpp"
+#include "balancer/worker_table.hpp"
 #include "core/failure.hpp"
 
 namespace buildkit_lb::balancer {
@@ -134,11 +136,14 @@ private:
     using news = std::vector<std::pair<std::function<void(admission)>, admission>>;
 
     static void compare_platforms(pool_snapshot& of);
+    /// After the set of workers or their settings have changed.
+    void make_table();
     void update(const worker& w, const std::function<void(worker_view&)>& change);
     std::optional<pick> choose(const pick_context& context);
-    /// How well those fit that may take the build now or once they have room.
-    fitness best_fitness(const fitting_workers& fitting, const pick_context& context) const;
-    bool anyone_free() const;
+    std::optional<choice> choose_internal(const candidates& from);
+    /// Chooses for a build that has waited.
+    std::optional<pick> choose_late(pick_context context);
+    bool anyone_free();
     admission admit_locked(admission_request request);
     void serve_waiting(news& out);
     void serve(const build_queue::entry& build, std::optional<pick> chosen, news& out);
@@ -147,15 +152,19 @@ private:
 
     const std::string name_;
     mutable std::mutex mutex_;
-    std::shared_ptr<const pool_snapshot> snapshot_;  // guarded by mutex_
-    std::unique_ptr<policy> policy_;                 // guarded by mutex_
-    std::uint64_t earlier_changes_ = 0;              // guarded by mutex_; of the policies before this one
-    std::set<std::string> drained_;                  // guarded by mutex_; names, of workers it does not have too
-    std::size_t internal_rotation_ = 0;              // guarded by mutex_
-    queue_settings queue_settings_;                  // guarded by mutex_
-    platform_settings platform_settings_;            // guarded by mutex_
-    build_queue queue_;                              // guarded by mutex_
-    failure_observer observer_;                      // guarded by mutex_
+    std::shared_ptr<const pool_snapshot> snapshot_;   // guarded by mutex_
+    std::set<std::string> drained_;                   // guarded by mutex_; names, of workers it does not have too
+    queue_settings queue_settings_;                   // guarded by mutex_
+    platform_settings platform_settings_;             // guarded by mutex_
+    std::unique_ptr<policy> policy_;                  // guarded by mutex_
+    std::uint64_t earlier_changes_ = 0;               // guarded by mutex_; of the policies before this one
+    worker_table table_;                              // guarded by mutex_; the workers of snapshot_, in its order
+    open_workers open_;                               // guarded by mutex_
+    std::vector<std::uint32_t> internal_candidates_;  // guarded by mutex_; kept for its memory
+    std::size_t internal_rotation_ = 0;               // guarded by mutex_
+    time_point latest_;                               // guarded by mutex_: the time as it was last told
+    build_queue queue_;                               // guarded by mutex_
+    failure_observer observer_;                       // guarded by mutex_
 };
 
 }  // namespace buildkit_lb::balancer

@@ -28,6 +28,7 @@ admission pool::admit(admission_request request)
     admission outcome;
     {
         const std::lock_guard lock{mutex_};
+        latest_ = std::max(latest_, request.now);
         // A lease that has just ended may not have served the queue yet: its place is not the newcomer's.
         serve_waiting(out);
         outcome = admit_locked(std::move(request));
@@ -93,10 +94,18 @@ void pool::serve(const build_queue::entry& build, std::optional<pick> chosen, ne
     out.emplace_back(std::move(build->then), std::move(given));
 }
 
-bool pool::anyone_free() const
+bool pool::anyone_free()
 {
-    return std::any_of(snapshot_->workers.begin(), snapshot_->workers.end(),
-                       [](const worker_view& view) { return find_obstacle(view, {}) == obstacle::none; });
+    pick_context anything;
+    anything.needs.any_platform = true;
+    return candidates{table_, open_.limits(snapshot_, anything)}.any();
+}
+
+std::optional<pick> pool::choose_late(pick_context context)
+{
+    // The end of a build, which makes a place free, brings no time along; sweeps and new builds do, all the time.
+    context.now = std::max(context.now, latest_);
+    return choose(context);
 }
 
 void pool::serve_queue()
@@ -120,7 +129,7 @@ void pool::serve_waiting(news& out)
         if (!some_free && build->context.kind == build_kind::ordinary) {
             continue;
         }
-        if (auto chosen = choose(build->context)) {
+        if (auto chosen = choose_late(build->context)) {
             serve(build, std::move(chosen), out);
             some_free = anyone_free();
         }
@@ -132,6 +141,7 @@ void pool::expire_queue(time_point now)
     news out;
     {
         const std::lock_guard lock{mutex_};
+        latest_ = std::max(latest_, now);
         for (auto at = queue_.begin(); at != queue_.end();) {
             const auto build = (at++)->second;
             if (now - build->since >= queue_settings_.timeout) {
@@ -168,7 +178,7 @@ bool pool::admit_over_cap(const std::string& invocation)
             const auto waits = build;
             auto context = waits->context;
             context.over_cap = true;
-            if (auto chosen = choose(context)) {
+            if (auto chosen = choose_late(std::move(context))) {
                 chosen->reason = over_cap_reason;
                 serve(waits, std::move(chosen), out);
             }

@@ -21,6 +21,8 @@ struct requirements {
     std::vector<std::string> platforms;  ///< all of them, in normal form; empty: the build names none
     bool any_platform = false;           ///< with none named: any will do, not only the pool's default one
     std::vector<label_map> labels;       ///< every label of every map: of the listener, of the build
+
+    bool operator==(const requirements&) const = default;
 };
 
 /// How well a worker meets requirements; better is greater. `unknown`: it has not told of itself.

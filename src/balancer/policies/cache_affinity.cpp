@@ -2,39 +2,36 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "balancer/policies/rendezvous.hpp"
+#include <optional>
+#include <vector>
 
 namespace buildkit_lb::balancer {
 namespace {
 
-using candidates_span = std::span<const std::shared_ptr<worker>>;
-
 /// The bound of load in one choice.
 class load_bound {
 public:
-    load_bound(candidates_span candidates, const affinity_settings& settings)
-        : spill_after_{static_cast<double>(settings.spill_after)}
-    {
-        std::uint64_t active = 1;
-        std::uint64_t weights = 0;
-        for (const auto& w : candidates) {
-            active += w->active_builds();
-            weights += w->weight().value;
-        }
-        per_weight_ = settings.load_factor * static_cast<double>(active) / static_cast<double>(weights);
-    }
+    load_bound(const candidates& from, const affinity_settings& settings) : from_{from}, settings_{settings} {}
 
     /// With one build more it would not be over its bound.
-    bool has_room(const worker& w) const
+    bool has_room(std::size_t index)
     {
-        const double bound = std::max(spill_after_, std::ceil(per_weight_ * w.weight().value));
-        return w.active_builds() + 1 <= bound;
+        const std::uint32_t builds = from_.builds(index) + 1;
+        if (builds <= settings_.spill_after) {
+            return true;
+        }
+        if (!per_weight_) {
+            const auto all = from_.sum();
+            per_weight_ =
+                settings_.load_factor * static_cast<double>(all.builds + 1) / static_cast<double>(all.weights);
+        }
+        return builds <= std::ceil(*per_weight_ * from_.weight(index));
     }
 
 private:
-    double spill_after_;
-    double per_weight_ = 0;
+    const candidates& from_;
+    const affinity_settings& settings_;
+    std::optional<double> per_weight_;  // once it was needed
 };
 
 }  // namespace
@@ -44,48 +41,45 @@ cache_affinity::cache_affinity(const affinity_settings& settings)
 {
 }
 
-std::uint64_t cache_affinity::hash_of(const worker& w)
+void cache_affinity::use(const worker_table& workers)
 {
-    const auto [at, is_new] = hashes_.try_emplace(w.name(), 0);
-    if (is_new) {
-        at->second = rendezvous_hash(w.name());
+    std::vector<std::uint64_t> hashes;
+    std::vector<worker_weight> weights;
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+        hashes.push_back(rendezvous_hash(workers.worker_at(i)->name()));
+        weights.push_back(workers.worker_at(i)->weight());
     }
-    return at->second;
+    ranking_ = rendezvous_table{hashes, weights};
 }
 
-choice cache_affinity::choose(candidates_span candidates, const pick_context& context)
+std::optional<choice> cache_affinity::choose(const candidates& from, const pick_context& context)
 {
+    const auto least_active = [&](std::string_view reason) {
+        auto chosen = without_key_.choose(from, context);
+        if (chosen) {
+            chosen->reason = reason;
+        }
+        return chosen;
+    };
     if (context.key.empty()) {
-        return {without_key_.choose(candidates, context).index, "no-key"};
+        return least_active("no-key");
     }
-    const load_bound bound{candidates, settings_};
+    load_bound bound{from, settings_};
     const auto& warm = warm_.find(context.key, context.now);
     for (std::size_t i = 0; i < warm.size(); ++i) {
-        const auto at = std::find_if(candidates.begin(), candidates.end(),
-                                     [&](const auto& w) { return w->name() == warm[i].worker; });
-        if (at != candidates.end() && bound.has_room(**at)) {
-            return {static_cast<std::size_t>(at - candidates.begin()), i == 0 ? "home" : "warm"};
+        const auto at = from.all().find(warm[i].worker);
+        if (at && from.may_take(*at) && bound.has_room(*at)) {
+            return choice{*at, i == 0 ? "home" : "warm"};
         }
     }
-    const std::uint64_t key = rendezvous_hash(context.key);
-    std::size_t best = candidates.size();
-    double best_score = 0;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-        const worker& w = *candidates[i];
-        if (!bound.has_room(w)) {
-            continue;
-        }
-        const double score = rendezvous_score(key, hash_of(w), w.weight());
-        if (best == candidates.size() || score > best_score) {
-            best = i;
-            best_score = score;
-        }
+    const std::string_view reason = warm.empty() ? "new" : "spill";
+    const auto best = ranking_.best(rendezvous_hash(context.key),
+                                    [&](std::size_t i) { return from.may_take(i) && bound.has_room(i); });
+    if (best) {
+        return choice{*best, reason};
     }
-    if (best == candidates.size()) {
-        // The bound leaves somebody room as long as it is over the average; a load factor of 1 may not.
-        best = without_key_.choose(candidates, context).index;
-    }
-    return {best, warm.empty() ? "new" : "spill"};
+    // The bound leaves somebody room as long as it is over the average; a load factor of 1 may not.
+    return least_active(reason);
 }
 
 void cache_affinity::built(std::string_view key, std::string_view worker, double cached_share, time_point now)

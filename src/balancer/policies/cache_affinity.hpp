@@ -1,13 +1,11 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "balancer/policies/least_active_builds.hpp"
+#include "balancer/policies/rendezvous.hpp"
 #include "balancer/policies/warmth_memory.hpp"
 #include "balancer/policy.hpp"
 
@@ -24,6 +22,10 @@ namespace buildkit_lb::balancer {
 /// over the workers that may take it. If nobody is within it, the least active one. Reasons: `home` (the warmest),
 /// `warm` (another warm one), `spill` (a cold one, because the warm ones are over the bound or can't take it), `new`
 /// (nobody is warm), `no-key` (as least-active-builds).
+///
+/// What a pick costs: the bound of a worker with fewer builds than spill_after is known without looking at the others.
+/// So a key whose home has room costs a few look-ups, whatever the size of the pool; else one pass over the loads (for
+/// the bound) or over the hashes (for a cold key), or one of each.
 class cache_affinity : public policy {
 public:
     static constexpr std::string_view policy_name = "cache-affinity";
@@ -31,7 +33,8 @@ public:
     explicit cache_affinity(const affinity_settings& settings);
 
     std::string_view name() const override { return policy_name; }
-    choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
+    void use(const worker_table& workers) override;
+    std::optional<choice> choose(const candidates& from, const pick_context& context) override;
     void built(std::string_view key, std::string_view worker, double cached_share, time_point now) override;
     std::size_t remembered() const override { return warm_.size(); }
     std::uint64_t changes() const override { return warm_.changes(); }
@@ -39,12 +42,10 @@ public:
     void restore(warm_key from, time_point now) override { warm_.restore(std::move(from), now); }
 
 private:
-    std::uint64_t hash_of(const worker& w);
-
     const affinity_settings settings_;
     warmth_memory warm_;
     least_active_builds without_key_;
-    std::unordered_map<std::string, std::uint64_t> hashes_;  // of the workers' names
+    rendezvous_table ranking_;
 };
 
 }  // namespace buildkit_lb::balancer

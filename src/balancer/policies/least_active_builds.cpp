@@ -4,21 +4,34 @@
 
 namespace buildkit_lb::balancer {
 
-choice least_active_builds::choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context&)
+std::optional<choice> least_active_builds::choose(const candidates& from, const pick_context&)
 {
-    // Starting one further at each pick is what rotates ties.
-    const std::size_t start = rotation_++ % candidates.size();
-    std::size_t best = start;
-    for (std::size_t n = 1; n < candidates.size(); ++n) {
-        const std::size_t i = (start + n) % candidates.size();
-        // a/wa < b/wb without division: both weights are positive and small enough for 64 bits.
-        const auto mine = std::uint64_t{candidates[i]->active_builds()} * candidates[best]->weight().value;
-        const auto others = std::uint64_t{candidates[best]->active_builds()} * candidates[i]->weight().value;
-        if (mine < others) {
-            best = i;
-        }
+    from.list(listed_);
+    if (listed_.empty()) {
+        return std::nullopt;
     }
-    return {best, "least-active"};
+    // Starting one further at each pick is what rotates ties.
+    const std::size_t start = rotation_++ % listed_.size();
+    std::size_t best = listed_[start];
+    std::uint64_t best_builds = from.builds(best);
+    std::uint64_t best_weight = from.weight(best);
+    const auto look_at = [&](std::size_t n) {
+        const std::uint64_t builds = from.builds(listed_[n]);
+        const std::uint64_t weight = from.weight(listed_[n]);
+        // a/wa < b/wb without division: both weights are positive and small enough for 64 bits.
+        if (builds * best_weight < best_builds * weight) {
+            best = listed_[n];
+            best_builds = builds;
+            best_weight = weight;
+        }
+    };
+    for (std::size_t n = start + 1; n < listed_.size(); ++n) {
+        look_at(n);
+    }
+    for (std::size_t n = 0; n < start; ++n) {
+        look_at(n);
+    }
+    return choice{best, "least-active"};
 }
 
 }  // namespace buildkit_lb::balancer

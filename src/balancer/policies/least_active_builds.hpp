@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "balancer/policy.hpp"
 
 namespace buildkit_lb::balancer {
@@ -12,10 +15,11 @@ public:
     static constexpr std::string_view policy_name = "least-active-builds";
 
     std::string_view name() const override { return policy_name; }
-    choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
+    std::optional<choice> choose(const candidates& from, const pick_context& context) override;
 
 private:
     std::size_t rotation_ = 0;
+    std::vector<std::uint32_t> listed_;  // kept for its memory
 };
 
 }  // namespace buildkit_lb::balancer

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "balancer/policy.hpp"
 
@@ -15,11 +17,13 @@ public:
     static constexpr std::string_view policy_name = "round-robin";
 
     std::string_view name() const override { return policy_name; }
-    choice choose(std::span<const std::shared_ptr<worker>> candidates, const pick_context& context) override;
+    void use(const worker_table& workers) override;
+    std::optional<choice> choose(const candidates& from, const pick_context& context) override;
 
 private:
-    // By name, so that a worker keeps its place when the configuration is loaded again.
+    // By name, so that a worker keeps its place when others come and go.
     std::unordered_map<std::string, std::int64_t> current_weight_;
+    std::vector<std::int64_t*> by_index_;  // into current_weight_, whose elements stay where they are
 };
 
 }  // namespace buildkit_lb::balancer

@@ -217,3 +217,34 @@ TEST_CASE("a worker at its cap is passed over, whatever it has in its cache")
     CHECK(elsewhere.worker()->name() != home);
     CHECK(elsewhere.reason == "spill");
 }
+
+TEST_CASE("a build that has waited is placed by what is warm when its turn comes")
+{
+    stage s{{named("a", 1, 1), named("b", 1, 1)}, {.warmth_ttl = 24h}};
+    const auto home = s.build("app").first;
+    const auto other = home == "a" ? "b" : "a";
+    s.pool_->build_succeeded("busy", other, 0, s.now);
+    auto at_home = std::make_unique<pick>(s.choose("app"));
+    const auto elsewhere = s.choose("busy");
+    REQUIRE(elsewhere.worker()->name() == other);
+
+    admission_request request;
+    request.context.key = "app";
+    request.context.now = request.now = s.now;
+    std::string reason;
+    request.then = [&](admission given) { reason = given.chosen ? given.chosen->reason : "none"; };
+    REQUIRE(s.pool_->admit(std::move(request)).waiting);
+
+    SECTION("still warm")
+    {
+        s.pool_->expire_queue(s.now + 1s);
+        at_home.reset();
+        CHECK(reason == "home");
+    }
+    SECTION("no longer warm")
+    {
+        s.pool_->build_succeeded("sweep", other, 0, s.now + 25h);
+        at_home.reset();
+        CHECK(reason == "new");
+    }
+}
