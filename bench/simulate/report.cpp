@@ -1,5 +1,7 @@
 #include "simulation/report.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <ostream>
 #include <sstream>
@@ -63,12 +65,12 @@ void print(std::ostream& out, const report& r)
                         std::to_string(one.restarted), number(one.seconds) + " s"});
     }
     table(out, rows);
-    rows = {{"keys moved", "at", "workers", "running pool", "empty memory", "1/n + 1 %", "load of the added"}};
+    rows = {{"keys moved", "at", "workers", "running pool", "empty memory", "bound", "load of the added"}};
     for (const auto& one : r.results) {
         for (const auto& event : one.scaled) {
-            rows.push_back({one.policy, event.what, std::to_string(event.workers), percent(event.moved, 2),
-                            percent(event.moved_without_memory, 2),
-                            percent(1 / static_cast<double>(event.workers) + 0.01, 2),
+            rows.push_back({one.policy, event.what, std::to_string(event.workers),
+                            std::isnan(event.moved) ? "-" : percent(event.moved, 2),
+                            percent(event.moved_without_memory, 2), percent(event.bound(), 2),
                             event.busy_after > 0 ? number(event.busy_after, 2) : "-"});
         }
     }

@@ -319,13 +319,18 @@ std::vector<std::size_t> run::homes()
     return all;
 }
 
-double share_moved(const std::vector<std::size_t>& before, const std::vector<std::size_t>& after)
+/// Of the keys that somebody could have taken before and after: fewer than half of them tell nothing.
+double share_moved(const std::vector<std::size_t>& before, const std::vector<std::size_t>& after, std::size_t nobody)
 {
     std::size_t moved = 0;
+    std::size_t known = 0;
     for (std::size_t k = 0; k < before.size(); ++k) {
-        moved += before[k] != after[k] ? 1U : 0U;
+        if (before[k] != nobody && after[k] != nobody) {
+            ++known;
+            moved += before[k] != after[k] ? 1U : 0U;
+        }
     }
-    return static_cast<double>(moved) / static_cast<double>(before.size());
+    return known * 2 < before.size() ? std::nan("") : static_cast<double>(moved) / static_cast<double>(known);
 }
 
 double run::moved_without_memory(const change& c) const
@@ -355,19 +360,19 @@ double run::moved_without_memory(const change& c) const
     for (const std::size_t w : c.workers) {
         set(w, c.up);
     }
-    return share_moved(old_homes, where());
+    return share_moved(old_homes, where(), workers_.size());
 }
 
 void run::apply(const change& c)
 {
     const auto count = static_cast<std::size_t>(std::count(up_.begin(), up_.end(), true));
-    scale_event event{c.what, now_, count, 0, moved_without_memory(c), 0};
+    scale_event event{c.what, now_, count, c.workers.size(), 0, moved_without_memory(c), 0};
     const auto before = homes();
     for (const std::size_t w : c.workers) {
         set_up(w, c.up);
     }
     settle();
-    event.moved = share_moved(before, homes());
+    event.moved = share_moved(before, homes(), workers_.size());
     if (c.up && c.what.front() == '+') {
         watched_.push_back({out_.scaled.size(), c.workers, begun_on_, now_ + 24 * 3600});
     }

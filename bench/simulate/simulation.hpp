@@ -15,9 +15,12 @@ struct scale_event {
     std::string what;  ///< `+1`, `-1`, `+10`
     double time = 0;
     std::size_t workers = 0;          ///< before
-    double moved = 0;                 ///< share of the keys that go elsewhere, in the running pool
+    std::size_t changed = 0;          ///< added or lost
+    double moved = 0;                 ///< share of the keys that go elsewhere; NaN: the pool was full
     double moved_without_memory = 0;  ///< the same for a balancer that has just been started, and is idle
-    double busy_after = 0;  ///< builds that the workers that were added got in the day after, relative to the others
+    double busy_after = 0;            ///< builds the added ones got in the day after, relative to the others
+    /// What it may be: the share of the workers that changed, and a hundredth.
+    double bound() const { return static_cast<double>(changed) / static_cast<double>(workers) + 0.01; }
 };
 
 /// What happened in one hour.

@@ -24,7 +24,7 @@ struct settings {
     double cache_gigabytes = 100;  ///< of each worker; what was used longest ago is collected
     std::uint32_t max_builds = 6;  ///< cap of builds on a worker
     std::uint32_t full_speed = 3;  ///< builds a worker runs at full speed; more of them share it
-    double load = 0.25;            ///< of the pool's capacity, on average, if every build were warm
+    double load = 0.2;             ///< of the pool's capacity, on average, if every build were warm
     double day_amplitude = 0.8;    ///< arrivals vary by that around their mean, within a day
     bool events = true;            ///< one worker is added, one fails for an hour, a tenth is added
 

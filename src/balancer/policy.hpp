@@ -42,6 +42,9 @@ public:
     /// nullopt: nobody may.
     virtual std::optional<choice> choose(const candidates& from, const pick_context& context) = 0;
 
+    /// Somebody who may take the build is known to have what it needs in the cache.
+    virtual bool is_warm(const candidates& /*from*/, const pick_context& /*context*/) { return false; }
+
     /// A build of `key` has gone well on `worker`; `cached_share` of its steps came from the cache.
     virtual void built(std::string_view /*key*/, std::string_view /*worker*/, double /*cached_share*/,
                        time_point /*now*/)

@@ -82,7 +82,7 @@ std::optional<pick> pool::pick_worker(const pick_context& context)
 std::optional<pick> pool::choose(const pick_context& context)
 {
     latest_ = std::max(latest_, context.now);
-    const candidates from{table_, open_.limits(snapshot_, context), context.kind};
+    const candidates from = candidates_for(context);
     const auto chosen = context.kind == build_kind::internal ? choose_internal(from) : policy_->choose(from, context);
     if (!chosen) {
         return std::nullopt;
@@ -91,6 +91,11 @@ std::optional<pick> pool::choose(const pick_context& context)
     // Counted under the lock, so that the next pick sees it.
     return pick{lease{table_.worker_at(chosen->index), context.kind, weak_from_this()}, policy_->name(),
                 chosen->reason};
+}
+
+candidates pool::candidates_for(const pick_context& context)
+{
+    return {table_, open_.limits(snapshot_, context), context.kind};
 }
 
 std::optional<choice> pool::choose_internal(const candidates& from)

@@ -146,7 +146,10 @@ private:
     bool anyone_free();
     admission admit_locked(admission_request request);
     void serve_waiting(news& out);
+    bool serve_warm(news& out);
     void serve(const build_queue::entry& build, std::optional<pick> chosen, news& out);
+    static void give(const build_queue::entry& build, std::optional<pick> chosen, news& out);
+    candidates candidates_for(const pick_context& context);
     admission refuse(rejection why, const pick_context& context, std::size_t waiting) const;
     static void tell(news& all);
 
@@ -165,6 +168,8 @@ private:
     time_point latest_;                               // guarded by mutex_: the time as it was last told
     build_queue queue_;                               // guarded by mutex_
     failure_observer observer_;                       // guarded by mutex_
+    /// Places in a row that did not go to the first in the queue; guarded by mutex_.
+    std::uint32_t passed_over_ = 0;
 };
 
 }  // namespace buildkit_lb::balancer

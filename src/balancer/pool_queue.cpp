@@ -9,6 +9,19 @@
 
 namespace buildkit_lb::balancer {
 
+namespace {
+
+// While builds wait, a place that becomes free goes to the first of them for which that worker is warm, but not more
+// often in a row than this: then it goes to the first of all. Without it, a pool that is full once stays full: whoever
+// is next goes to whichever worker has a place, finds nothing in its cache, and takes several times as long
+// (docs/simulation.md). Waiting for the right worker instead of taking the first is delay scheduling (M. Zaharia et
+// al., EuroSys 2010); counting how often one was passed over keeps it fair without a clock.
+constexpr std::uint32_t max_passed_over = 3;
+// So far back one looks for such a build: it is a look-up each.
+constexpr std::size_t max_looked_at = 64;
+
+}  // namespace
+
 std::string_view to_string(rejection why)
 {
     switch (why) {
@@ -89,6 +102,11 @@ void pool::leave(const waiting_build& build)
 void pool::serve(const build_queue::entry& build, std::optional<pick> chosen, news& out)
 {
     queue_.serve(build);
+    give(build, std::move(chosen), out);
+}
+
+void pool::give(const build_queue::entry& build, std::optional<pick> chosen, news& out)
+{
     admission given;
     given.chosen = std::move(chosen);
     out.emplace_back(std::move(build->then), std::move(given));
@@ -98,7 +116,7 @@ bool pool::anyone_free()
 {
     pick_context anything;
     anything.needs.any_platform = true;
-    return candidates{table_, open_.limits(snapshot_, anything)}.any();
+    return candidates_for(anything).any();
 }
 
 std::optional<pick> pool::choose_late(pick_context context)
@@ -124,6 +142,9 @@ void pool::serve_waiting(news& out)
         return;
     }
     bool some_free = anyone_free();
+    while (some_free && serve_warm(out)) {
+        some_free = anyone_free();
+    }
     for (auto at = queue_.begin(); at != queue_.end();) {
         const auto build = (at++)->second;
         if (!some_free && build->context.kind == build_kind::ordinary) {
@@ -131,9 +152,43 @@ void pool::serve_waiting(news& out)
         }
         if (auto chosen = choose_late(build->context)) {
             serve(build, std::move(chosen), out);
+            passed_over_ = 0;
             some_free = anyone_free();
         }
     }
+}
+
+bool pool::serve_warm(news& out)
+{
+    if (passed_over_ == max_passed_over) {
+        return false;
+    }
+    std::size_t looked_at = 0;
+    for (const auto& [rank, waiting] : queue_) {
+        if (++looked_at > max_looked_at) {
+            break;
+        }
+        const auto build = waiting;
+        if (build->context.kind != build_kind::ordinary ||
+            !policy_->is_warm(candidates_for(build->context), build->context)) {
+            continue;
+        }
+        auto chosen = choose_late(build->context);
+        if (!chosen) {
+            break;
+        }
+        if (looked_at == 1) {
+            passed_over_ = 0;
+            serve(build, std::move(chosen), out);
+        } else {
+            // Out of turn: the turns of those who come later count from the one whose turn it is.
+            ++passed_over_;
+            queue_.remove(*build);
+            give(build, std::move(chosen), out);
+        }
+        return true;
+    }
+    return false;
 }
 
 void pool::expire_queue(time_point now)

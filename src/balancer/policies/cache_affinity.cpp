@@ -82,6 +82,18 @@ std::optional<choice> cache_affinity::choose(const candidates& from, const pick_
     return least_active(reason);
 }
 
+bool cache_affinity::is_warm(const candidates& from, const pick_context& context)
+{
+    if (context.key.empty()) {
+        return false;
+    }
+    const auto& warm = warm_.find(context.key, context.now);
+    return std::any_of(warm.begin(), warm.end(), [&](const auto& w) {
+        const auto at = from.all().find(w.worker);
+        return at && from.may_take(*at);
+    });
+}
+
 void cache_affinity::built(std::string_view key, std::string_view worker, double cached_share, time_point now)
 {
     if (!key.empty()) {

@@ -35,6 +35,7 @@ public:
     std::string_view name() const override { return policy_name; }
     void use(const worker_table& workers) override;
     std::optional<choice> choose(const candidates& from, const pick_context& context) override;
+    bool is_warm(const candidates& from, const pick_context& context) override;
     void built(std::string_view key, std::string_view worker, double cached_share, time_point now) override;
     std::size_t remembered() const override { return warm_.size(); }
     std::uint64_t changes() const override { return warm_.changes(); }

@@ -248,3 +248,97 @@ TEST_CASE("a build that has waited is placed by what is warm when its turn comes
         CHECK(reason == "new");
     }
 }
+
+namespace {
+
+/// Builds of one pool that wait, and who was served in which order.
+struct line {
+    void wait(const std::string& key)
+    {
+        admission_request request;
+        request.context.key = request.key = key;
+        request.context.now = request.now = s.now;
+        request.then = [this, key](admission given) {
+            order += order.empty() ? key : " " + key;
+            running.push_back(std::move(*given.chosen));
+        };
+        REQUIRE(s.pool_->admit(std::move(request)).waiting);
+    }
+
+    /// Ends a build on `worker`.
+    void end_on(const std::string& worker)
+    {
+        const auto at =
+            std::find_if(running.begin(), running.end(), [&](const pick& p) { return p.worker()->name() == worker; });
+        REQUIRE(at != running.end());
+        const pick ended = std::move(*at);
+        running.erase(at);
+    }
+
+    stage& s;
+    std::string order;
+    std::vector<pick> running;
+};
+
+}  // namespace
+
+TEST_CASE("a place that becomes free goes to the first waiting build that is warm there")
+{
+    stage s{{named("a", 1, 1), named("b", 1, 1)}};
+    s.pool_->build_succeeded("x", "a", 0, s.now);
+    s.pool_->build_succeeded("y", "b", 0, s.now);
+    line l{s, {}, {}};
+    l.running.push_back(s.choose("x"));
+    l.running.push_back(s.choose("y"));
+    l.wait("cold");
+    l.wait("y");
+    l.wait("x");
+    l.end_on("a");
+    CHECK(l.order == "x");
+    CHECK(l.running.back().reason == "home");
+    l.end_on("b");
+    CHECK(l.order == "x y");
+    l.end_on("b");
+    CHECK(l.order == "x y cold");
+}
+
+TEST_CASE("whoever is first in the queue is passed over three times in a row at most")
+{
+    stage s{{named("a", 1, 1)}};
+    s.pool_->build_succeeded("x", "a", 0, s.now);
+    line l{s, {}, {}};
+    l.running.push_back(s.choose("x"));
+    l.wait("cold1");
+    l.wait("cold2");
+    for (int i = 0; i < 8; ++i) {
+        l.wait("x");
+    }
+    for (int i = 0; i < 10; ++i) {
+        l.end_on("a");
+    }
+    CHECK(l.order == "x x x cold1 x x x cold2 x x");
+}
+
+TEST_CASE("who was served out of turn does not make newcomers wait for longer")
+{
+    stage s{{named("a", 1, 1)}};
+    s.pool_->build_succeeded("x", "a", 0, s.now);
+    line l{s, {}, {}};
+    l.running.push_back(s.choose("x"));
+    for (int i = 0; i < 2; ++i) {
+        l.wait("cold1");
+    }
+    for (int i = 0; i < 3; ++i) {
+        l.wait("x");
+    }
+    for (int i = 0; i < 3; ++i) {
+        l.end_on("a");
+    }
+    CHECK(l.order == "x x x");
+    // The turns are as if nobody had been served: the newcomer's first comes before the second of the other.
+    l.wait("new");
+    for (int i = 0; i < 3; ++i) {
+        l.end_on("a");
+    }
+    CHECK(l.order == "x x x cold1 new cold1");
+}
