@@ -1,12 +1,13 @@
 # A thin front: the work is in CMake's presets and in scripts/.
 
-.PHONY: help demo test lint bench release clean
+.PHONY: help demo test lint bench figures release clean
 
 help:
 	@echo "make demo     three real buildkitd and the balancer on this machine, real builds through it (KEEP=1: keep it running)"
 	@echo "make test     everything: unit and integration tests under sanitizers, then end to end with real programs"
 	@echo "make lint     formatting, clang-tidy, direction of includes, shellcheck"
 	@echo "make bench    compare with nginx, HAProxy and nghttpx (ARGS=--quick: in a minute)"
+	@echo "make figures  simulate pools and draw what docs/simulation.md shows (ARGS=--quick: in a minute)"
 	@echo "make release  build/release/buildkit-lb"
 	@echo "make clean    remove build/"
 
@@ -21,6 +22,10 @@ lint:
 
 bench: release
 	@bench/compare $(ARGS)
+
+figures:
+	@scripts/setup
+	@bench/figures $(ARGS)
 
 release:
 	@scripts/setup
