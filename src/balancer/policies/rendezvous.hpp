@@ -38,7 +38,7 @@ public:
     /// The worker with the highest score for `key` (a rendezvous_hash) among those of which `may(index)` is true. That
     /// is asked only of workers with a higher score than the best so far, so of few: ln(n) of n, where all may.
     template <class Predicate>
-    std::optional<std::size_t> best(std::uint64_t key, Predicate&& may) const
+    std::optional<std::size_t> best(std::uint64_t key, const Predicate& may) const
     {
         const bool one_weight = parts_.size() == 1;
         std::optional<std::size_t> found;
@@ -61,7 +61,7 @@ public:
 
 private:
     /// Workers of the same weight.
-    struct part {
+    struct section {
         worker_weight weight;
         std::size_t begin = 0;
         std::size_t end = 0;
@@ -90,7 +90,7 @@ private:
 
     std::vector<std::uint64_t> workers_;  // their hashes, each with the constant of SplitMix64 added, and folded
     std::vector<std::size_t> indexes_;
-    std::vector<part> parts_;
+    std::vector<section> parts_;
 };
 
 }  // namespace buildkit_lb::balancer
