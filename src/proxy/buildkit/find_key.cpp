@@ -39,8 +39,7 @@ asio::awaitable<void> find_key(call& solve, buildkit::solve_info& info, running_
     if (!info.internal && may_come("shared-key")) {
         for (const std::string& uuid : info.sessions) {
             one_shot<bool> here{connection.executor()};
-            shared.sessions.when_here(uuid, clock::now(), here.setter());
-            if (!co_await here.wait(until)) {
+            if (!shared.sessions.here_or(uuid, clock::now(), here.setter()) && !co_await here.wait(until)) {
                 break;
             }
         }

@@ -54,29 +54,30 @@ void session_directory::remove(const std::string& uuid)
 void session_directory::attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
                                attach_done done)
 {
-    wait_for(uuid, now, [where, done = std::move(done)](const entry* whom) {
+    const std::lock_guard lock{mutex_};
+    const auto found = sessions_.find(uuid);
+    if (found != sessions_.end()) {
+        ask(found->second, where, std::move(done));
+        return;
+    }
+    const auto then = [where, done = std::move(done)](const entry* whom) {
         if (whom != nullptr) {
             ask(*whom, where, done);
         } else {
             done(attach_outcome::absent);
         }
-    });
+    };
+    waiting_.push_back({uuid, now + wait_time, then});
 }
 
-void session_directory::when_here(const std::string& uuid, time_point now, std::function<void(bool)> then)
-{
-    wait_for(uuid, now, [then = std::move(then)](const entry* whom) { then(whom != nullptr); });
-}
-
-void session_directory::wait_for(const std::string& uuid, time_point now, std::function<void(const entry*)> then)
+bool session_directory::here_or(const std::string& uuid, time_point now, std::function<void(bool)> then)
 {
     const std::lock_guard lock{mutex_};
-    const auto found = sessions_.find(uuid);
-    if (found != sessions_.end()) {
-        then(&found->second);
-    } else {
-        waiting_.push_back({uuid, now + wait_time, std::move(then)});
+    if (sessions_.contains(uuid)) {
+        return true;
     }
+    waiting_.push_back({uuid, now + wait_time, [then = std::move(then)](const entry* whom) { then(whom != nullptr); }});
+    return false;
 }
 
 void session_directory::expire(time_point now)

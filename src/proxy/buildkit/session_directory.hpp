@@ -52,9 +52,9 @@ public:
     void attach(const std::string& uuid, const std::shared_ptr<balancer::worker>& where, time_point now,
                 attach_done done);
 
-    /// Calls `then` once the session is here, at once when it is already; with false when it did not come in wait_time.
-    /// `then` is called under our lock: it may only post.
-    void when_here(const std::string& uuid, time_point now, std::function<void(bool)> then);
+    /// True when the session is here. Else `then` is called once it is, or with false when it did not come in
+    /// wait_time; under our lock: it may only post.
+    bool here_or(const std::string& uuid, time_point now, std::function<void(bool)> then);
 
     /// Gives up the waits that have lasted too long. Call it every second or so.
     void expire(time_point now);
@@ -79,7 +79,6 @@ private:
         std::function<void(const entry*)> then;  // nullptr: it did not come
     };
 
-    void wait_for(const std::string& uuid, time_point now, std::function<void(const entry*)> then);
     static void ask(const entry& whom, std::shared_ptr<balancer::worker> where, attach_done done);
 
     mutable std::mutex mutex_;
