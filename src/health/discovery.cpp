@@ -60,7 +60,7 @@ asio::awaitable<void> discovery::look_forever()
     for (;;) {
         const time_point deadline = clock::now() + longest_lookup;
         const auto found = co_await lookup_(settings_.dns, deadline);
-        if (!found && found.error().code == errc::canceled) {
+        if (cancelled_ || (!found && found.error().code == errc::canceled)) {
             co_return;
         }
         looked_up(found);

@@ -28,8 +28,12 @@ public:
               metrics::instruments& instruments, found_handler found, lookup how = resolve);
 
     void start();
-    /// Nothing is told any more.
-    void cancel() { tasks_.cancel(); }
+    /// Nothing is told any more, also of a lookup that has just ended.
+    void cancel()
+    {
+        cancelled_ = true;
+        tasks_.cancel();
+    }
     boost::asio::awaitable<void> join() { return tasks_.join(); }
 
 private:
@@ -44,6 +48,7 @@ private:
     const lookup lookup_;
     std::vector<endpoint> known_;
     bool failing_ = false;
+    bool cancelled_ = false;
     task_group tasks_;
 };
 

@@ -42,8 +42,12 @@ struct stage {
                                       }
                                       auto next = std::move(script.front());
                                       script.pop_front();
+                                      if (script.empty() && cancels_in_last) {
+                                          running->cancel();
+                                      }
                                       co_return next;
                                   }};
+        running = &watched;
         watched.start();
         context.run_for(10s);
         CHECK(script.empty());
@@ -52,6 +56,8 @@ struct stage {
     asio::io_context context;
     metrics::instruments instruments{"test"};
     std::vector<std::string> told;
+    bool cancels_in_last = false;
+    health::discovery* running = nullptr;
 };
 
 }  // namespace
@@ -72,4 +78,12 @@ TEST_CASE("a lookup that fails or finds nothing changes nothing")
            std::vector{at("10.0.0.3")}});
     CHECK(s.told == std::vector<std::string>{"10.0.0.1:1234 ", "10.0.0.3:1234 "});
     CHECK(s.instruments.expose().find("buildkit_lb_discovery_failures_total{pool=\"p\"} 2") != std::string::npos);
+}
+
+TEST_CASE("what a lookup finds after discovery was cancelled is not told")
+{
+    stage s;
+    s.cancels_in_last = true;
+    s.run({std::vector{at("10.0.0.1")}, std::vector{at("10.0.0.2")}});
+    CHECK(s.told == std::vector<std::string>{"10.0.0.1:1234 "});
 }
