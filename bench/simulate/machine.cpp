@@ -52,6 +52,7 @@ std::vector<std::uint32_t> machine::lose(double now)
 {
     serve(now);
     std::vector<std::uint32_t> lost;
+    lost.reserve(running_.size());
     for (const auto& p : running_) {
         lost.push_back(p.id);
     }

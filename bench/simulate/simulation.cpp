@@ -15,7 +15,6 @@ namespace {
 
 using balancer::admission;
 using balancer::pick;
-using balancer::pick_context;
 using balancer::pool;
 using balancer::worker_health;
 
