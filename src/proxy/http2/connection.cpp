@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace buildkit_lb::http2 {
@@ -79,7 +80,11 @@ public:
     }
     void on_goaway(const goaway_info& info) override { user_.on_goaway(info); }
     void on_settings(const peer_settings& settings) override { user_.on_settings(settings); }
-    void on_error(const connection_error& error) override { user_.on_error(error); }
+    void on_error(const connection_error& error) override
+    {
+        told_ = true;
+        user_.on_error(error);
+    }
     void on_output_ready() override
     {
         if (!reading_ && !blocked_) {
@@ -122,14 +127,14 @@ private:
             return;
         }
         if (error) {
-            end(error.message());
+            lose(error.message());
             return;
         }
         reading_ = true;
         const std::string problem = read();
         reading_ = false;
         if (!problem.empty()) {
-            end(problem);
+            lose(problem);
             return;
         }
         flush();
@@ -197,7 +202,7 @@ private:
     {
         blocked_ = false;
         if (error && !ended_) {
-            end(error.message());
+            lose(error.message());
             return;
         }
         flush();
@@ -224,7 +229,7 @@ private:
                 break;
             }
             if (wrote.error) {
-                end(wrote.error.message());
+                lose(wrote.error.message());
                 return;
             }
             round += wrote.bytes;
@@ -260,6 +265,15 @@ private:
         }
     }
 
+    /// The peer or the network has ended it, which nobody has asked for: the user is told before the streams are.
+    void lose(std::string_view why)
+    {
+        if (!ended_ && !lingering_ && !std::exchange(told_, true)) {
+            user_.on_error({error_code::internal_error, "lost", why});
+        }
+        end(why);
+    }
+
     /// Never from inside an event of the engine.
     void end(std::string_view why)
     {
@@ -292,6 +306,7 @@ private:
     bool closing_ = false;
     bool close_asked_ = false;
     bool ended_ = false;
+    bool told_ = false;  // the user knows why it will end
 
     time_point idle_since_;
     std::uint64_t bytes_in_ = 0;

@@ -19,7 +19,7 @@ namespace buildkit_lb::http2 {
 /// or by a flush posted once.
 class connection final {
 public:
-    /// `socket` is connected. `handler` outlives the connection; its on_output_ready is not called.
+    /// `socket` is connected; `handler` outlives us. No on_output_ready; on_error of kind "lost" when the peer ends it.
     connection(boost::asio::generic::stream_protocol::socket socket, role as, const options& limits,
                engine_handler& handler);
     /// The same over TLS, or whatever else moves bytes.

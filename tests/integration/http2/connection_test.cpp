@@ -39,7 +39,9 @@ std::pair<stream_protocol::socket, stream_protocol::socket> socket_pair(asio::io
 struct quiet_handler final : engine_handler {
     stream_handler* on_request(stream_ref, header_list, bool) override { return nullptr; }
     void on_goaway(const goaway_info&) override { ++goaways; }
+    void on_error(const connection_error& error) override { errors.emplace_back(error.kind); }
     int goaways = 0;
+    std::vector<std::string> errors;
 };
 
 /// One call of a client: sends `body`, and takes what comes.
@@ -209,6 +211,31 @@ TEST_CASE("Closing ends both sides at once, and every stream")
     CHECK(slow.reset->source == reset_source::connection);
     CHECK_FALSE(slow.ended);
     CHECK(f.service.open() == 0);
+}
+
+TEST_CASE("A connection that the peer ends in the middle is told as lost, before its streams, and once")
+{
+    fixture f;
+    call slow{f.client->engine(), "/bytes/300000000", 0};
+    REQUIRE(f.until([&] { return slow.received > 1000000; }));
+    std::size_t told_before = 0;
+    slow.then = [&] { told_before = f.quiet.errors.size(); };
+    f.server->close();
+    REQUIRE(f.both_done());
+    CHECK(f.quiet.errors == std::vector<std::string>{"lost"});
+    CHECK(told_before == 1);
+    CHECK(f.service.last_error.empty());  // of the side that has closed it itself
+}
+
+TEST_CASE("A connection that was closed in order is not lost")
+{
+    fixture f;
+    call one{f.client->engine(), "/x", 0};
+    REQUIRE(f.until([&] { return one.closes == 1; }));
+    (GENERATE(false, true) ? f.client : f.server)->close_gracefully();
+    REQUIRE(f.both_done());
+    CHECK(f.quiet.errors.empty());
+    CHECK(f.service.last_error.empty());
 }
 
 TEST_CASE("A connection may be closed from inside its events")

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 
@@ -81,6 +82,39 @@ TEST_CASE("a worker lost in the middle of a build fails that build by name, and 
     CHECK(bridge_b.messages == std::vector<std::string>{"read"});
     session.outer().end();
     CHECK(stage.until([&] { return stage.nothing_left(); }));
+}
+
+TEST_CASE("a worker whose connection is lost with a build on it is down from then on")
+{
+    buildkit_stage stage{2};
+    std::atomic<int> reports{0};
+    stage.lb->pool().observe_connect_failures([&](const auto&, const auto&) { ++reports; });
+    auto& lost = stage.workers[0];
+    auto& client = stage.client();
+    auto& solve = client.solve({"a", {}});
+    REQUIRE(stage.until([&] { return lost.call(solve_path) != nullptr; }));
+
+    lost.cut();
+
+    REQUIRE(stage.until([&] { return solve.closed; }));
+    const auto told = stage.lb->pool().snapshot()->workers;
+    CHECK(told[0].health == balancer::worker_health::down);
+    CHECK_THAT(told[0].last_error, Catch::Contains("the connection was lost"));
+    CHECK(told[1].health == balancer::worker_health::unknown);
+    CHECK(reports == 1);
+}
+
+TEST_CASE("a worker whose client leaves in the middle of a build is not to blame")
+{
+    buildkit_stage stage{1};
+    std::atomic<int> reports{0};
+    stage.lb->pool().observe_connect_failures([&](const auto&, const auto&) { ++reports; });
+    auto& client = stage.client();
+    client.solve({"a", {}});
+    REQUIRE(stage.until([&] { return stage.workers[0].call(solve_path) != nullptr; }));
+    client.connection().cut();
+    CHECK(stage.until([&] { return stage.nothing_left(); }));
+    CHECK(reports == 0);
 }
 
 TEST_CASE("a worker that was lost and came back gets the session again")
