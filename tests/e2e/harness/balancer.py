@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from . import tools
-from .process import Daemon, free_port, wait_until
+from .process import Daemon, accepts_connections, free_port, wait_until
 
 # Probes quick enough for tests that wait for them.
 HEALTH_CHECK = {"type": "tcp", "interval": "200ms", "timeout": "1s", "unhealthy_after": 2, "healthy_after": 1}
@@ -34,6 +34,11 @@ def pool(workers, name="default", policy="round-robin", max_builds=0, **settings
 def buildkit_pool(workers, name="default", policy="least-active-builds", **settings):
     """A pool of a `protocol: buildkit` listener."""
     return pool(workers, name, policy, **{"health_check": {**HEALTH_CHECK, "type": "buildkit"}, **settings})
+
+
+def listens(address):
+    match = re.fullmatch(r"tcp://([\d.]+):(\d+)", address)
+    return bool(match) and accepts_connections(int(match[2]), match[1])
 
 
 class Balancer:
@@ -63,10 +68,17 @@ class Balancer:
         directory.mkdir(parents=True, exist_ok=True)
 
     def start(self):
-        """Returns when every pool has a worker that can take builds."""
+        """Returns when every pool has a worker that can take builds, and all that listen were found up: on a busy
+        machine a first probe may fail."""
         self.launch()
         self._daemon.wait_ready(self.ready, "to be ready")
+        wait_until(lambda: not self._late_workers(), "all workers that listen to be up")
         return self
+
+    def _late_workers(self):
+        probed = {p["name"] for p in self.config["pools"] if p.get("health_check", {}).get("type") != "off"}
+        return [w for w in self.workers()["workers"]
+                if w["pool"] in probed and w["health"] != "up" and listens(w["address"])]
 
     def write_config(self):
         self.config_file.write_text(yaml.safe_dump(self.config, sort_keys=False))

@@ -149,9 +149,9 @@ class Worker:
 
     def step_processes(self):
         """The pids of the build steps that run now."""
-        files = [*Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}/**/cgroup.procs"),
-                 *Path("/sys/fs/cgroup").glob(f"{self.cgroup}/**/cgroup.procs")]
-        return {pid for file in files for pid in _lines(file)}
+        # os.walk and not a glob of **: steps that end take their groups away meanwhile.
+        return {pid for top in _groups(self.cgroup) for folder, _, _ in os.walk(top)
+                for pid in _lines(Path(folder) / "cgroup.procs")}
 
     def tail(self):
         return self._daemon.tail() if self._daemon else ""
@@ -177,9 +177,13 @@ def remove_traces(directory: Path, cgroup):
     """Deletes what a dead worker leaves on the host: its files but the log, and its empty control groups."""
     shutil.rmtree(directory / "root", ignore_errors=True)
     shutil.rmtree(directory / "tmp", ignore_errors=True)
-    for top in [*Path("/sys/fs/cgroup").glob(f"*/{cgroup}"), Path(f"/sys/fs/cgroup/{cgroup}")]:
+    for top in _groups(cgroup):
         for folder, _, _ in os.walk(top, topdown=False):
             wait_until(lambda f=folder: _rmdir(f), f"{folder} to be empty")
+
+
+def _groups(name):
+    return [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path(f"/sys/fs/cgroup/{name}")]
 
 
 def _lines(file):
