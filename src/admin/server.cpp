@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "core/log.hpp"
-#include "core/resolve.hpp"
 
 namespace buildkit_lb::admin {
 
@@ -22,10 +21,11 @@ constexpr int backlog = 128;
 // How soon accepting is tried again when the process is out of file descriptors.
 constexpr auto retry_delay = 100ms;
 
-stream_acceptor bind_admin(const asio::any_io_executor& control, const endpoint& address)
+template <class Act>
+auto explained(const Act& act)
 {
     try {
-        return listen_on(control, address, backlog);
+        return act();
     } catch (const std::runtime_error& e) {
         throw std::runtime_error(std::string{"admin can't listen on "} + e.what());
     }
@@ -33,22 +33,18 @@ stream_acceptor bind_admin(const asio::any_io_executor& control, const endpoint&
 
 }  // namespace
 
-server::server(asio::any_io_executor control, const endpoint& address, context about, server_limits limits)
+server::server(asio::any_io_executor control, const endpoint& address, context about, server_limits limits,
+               passed_sockets* passed)
     : control_{control},
-      address_{address},
       about_{std::move(about)},
       limits_{limits},
       access_{{}, address.is_loopback()},
       routes_{make_routes(about_)},
-      acceptor_{bind_admin(control, address)},
+      socket_{explained([&] { return listening_socket{control, address, passed}; })},
       session_ended_{control, asio::steady_timer::time_point::max()},
       tasks_{control}
 {
-}
-
-server::~server()
-{
-    stop_listening(acceptor_, address_);
+    explained([this] { socket_.listen(backlog); });
 }
 
 void server::start()
@@ -59,7 +55,8 @@ void server::start()
 
 asio::awaitable<void> server::stop()
 {
-    stop_listening(acceptor_, address_);
+    socket_.give_way();
+    socket_.close();
     tasks_.cancel();
     // Not everything in Beast listens to cancellation.
     for (http_session* session : sessions_) {
@@ -68,21 +65,14 @@ asio::awaitable<void> server::stop()
     co_await tasks_.join();
 }
 
-std::string server::local_address() const
-{
-    boost::system::error_code error;
-    const auto local = acceptor_.local_endpoint(error);
-    return error ? address_.to_string() : to_string(local);
-}
-
 asio::awaitable<void> server::accept_loop()
 {
-    while (acceptor_.is_open()) {
+    while (socket_.is_open()) {
         if (open_connections_ >= limits_.connections) {
             co_await session_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
             continue;
         }
-        auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
+        auto [error, socket] = co_await socket_.acceptor().async_accept(asio::as_tuple(asio::use_awaitable));
         if (error == asio::error::operation_aborted) {
             co_return;
         }

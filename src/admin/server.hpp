@@ -12,7 +12,7 @@
 #include "admin/router.hpp"
 #include "admin/routes.hpp"
 #include "core/endpoint.hpp"
-#include "core/listening.hpp"
+#include "core/listening_socket.hpp"
 #include "core/socket.hpp"
 #include "core/task_group.hpp"
 
@@ -22,8 +22,11 @@ namespace buildkit_lb::admin {
 class server {
 public:
     /// Binds and listens. Throws std::runtime_error naming the address and the remedy when that fails.
-    server(boost::asio::any_io_executor control, const endpoint& address, context about, server_limits limits = {});
-    ~server();
+    /// Where another process of the same user has the address, new connections come here from now on. `passed`: see
+    /// listening_socket.
+    server(boost::asio::any_io_executor control, const endpoint& address, context about, server_limits limits = {},
+           passed_sockets* passed = nullptr);
+    ~server() = default;
     server(const server&) = delete;
     server& operator=(const server&) = delete;
 
@@ -40,19 +43,18 @@ public:
     boost::asio::awaitable<void> stop();
 
     /// The address it is bound to: with port 0 the port the kernel chose.
-    std::string local_address() const;
+    std::string local_address() const { return socket_.local_address(); }
 
 private:
     boost::asio::awaitable<void> accept_loop();
     boost::asio::awaitable<void> serve(stream_socket socket);
 
     boost::asio::any_io_executor control_;
-    const endpoint address_;
     const context about_;
     const server_limits limits_;
     access_rules access_;
     router routes_;
-    stream_acceptor acceptor_;
+    listening_socket socket_;
     boost::asio::steady_timer session_ended_;  // never expires: cancelled when a session ends
     std::list<http_session*> sessions_;        // owned by their coroutines
     std::size_t open_connections_ = 0;

@@ -26,6 +26,9 @@ namespace {
 // How often held calls are looked at for their deadlines.
 constexpr auto sweep_interval = 500ms;
 
+// What a stop may take beyond its grace: workers get a few seconds for what clients have left behind.
+constexpr auto stop_reserve = 30s;
+
 // How often a stop looks whether the last connection has ended.
 constexpr auto drain_interval = 20ms;
 
@@ -46,8 +49,11 @@ std::string state_path_of(const config::state& from)
 
 }  // namespace
 
-application::application(const config::load_result& loaded, std::filesystem::path config_file)
+application::application(const config::load_result& loaded, std::filesystem::path config_file, passed_sockets passed,
+                         service_manager manager)
     : config_file_{std::move(config_file)},
+      passed_{std::move(passed)},
+      manager_{std::move(manager)},
       settings_{loaded.value},
       written_{loaded.written},
       signals_{control_, SIGTERM, SIGINT},
@@ -94,8 +100,12 @@ application::pool_ptr application::find_pool(const std::vector<pool_ptr>& among,
 
 listener_unit::surroundings application::around(const config::root& settings, const std::vector<pool_ptr>& pools)
 {
-    return {control_.get_executor(), threads_, instruments_, settings,
-            [&pools](std::string_view name) { return find_pool(pools, name); }};
+    return {control_.get_executor(),
+            threads_,
+            instruments_,
+            settings,
+            [&pools](std::string_view name) { return find_pool(pools, name); },
+            passed_};
 }
 
 std::vector<std::shared_ptr<balancer::pool>> application::balancer_pools() const
@@ -131,7 +141,8 @@ void application::make_admin()
     admin::context about{instruments_, [this] { return balancer_pools(); }, [this] { return ready(); },
                          [this] { state_->write_soon(); }};
     about.builds = [this] { return build_summaries(); };
-    admin_ = std::make_unique<admin::server>(control_.get_executor(), settings_.admin.address, std::move(about));
+    admin_ = std::make_unique<admin::server>(control_.get_executor(), settings_.admin.address, std::move(about),
+                                             admin::server_limits{}, &passed_);
     admin_->set_token(settings_.admin.token);
     admin_->routes().add("POST", "/api/v1/reload", admin::immediately([this](const admin::request&) {
                              return admin::reload_response(reload());
@@ -162,12 +173,17 @@ admin::readiness application::ready() const
 bool application::run()
 {
     state_->load();
+    // Can fail in theory: nothing has been started yet.
+    for (const auto& l : listeners_) {
+        l->listen();
+    }
     for (const auto& p : pools_) {
         p->start();
     }
     for (const auto& l : listeners_) {
         l->start();
     }
+    passed_.report_unused();
     admin_->start();
     state_->start();
     tasks_.spawn("sweep", sweep());
@@ -177,6 +193,7 @@ bool application::run()
             std::rethrow_exception(error);
         }
     });
+    manager_.ready();
     control_.run();
     return all_ended_;
 }
@@ -192,7 +209,27 @@ asio::awaitable<void> application::sweep()
             p->sweep(now);
         }
         sweep_retired(now);
+        manager_.status(status());
     }
+}
+
+std::string application::status() const
+{
+    std::size_t workers = 0;
+    std::size_t up = 0;
+    std::size_t builds = 0;
+    std::size_t waiting = 0;
+    for (const auto& pool : balancer_pools()) {
+        const auto snapshot = pool->snapshot();
+        waiting += pool->queue_length();
+        workers += snapshot->workers.size();
+        for (const auto& view : snapshot->workers) {
+            up += view.health == balancer::worker_health::down ? 0 : 1;
+            builds += view.worker->active_builds();
+        }
+    }
+    return fmt::format("{}: {} of {} workers up, {} builds run, {} wait, {} connections",
+                       stopping_ ? "stopping" : "serving", up, workers, builds, waiting, threads_.connections());
 }
 
 asio::awaitable<void> application::wait_for_signal(int& signal)
@@ -209,6 +246,7 @@ asio::awaitable<void> application::serve_until_stopped()
     log::info("stopping", {{"signal", signal},
                            {"connections", threads_.connections()},
                            {"grace", fmt::format("{}s", settings_.shutdown_grace.count() / 1000)}});
+    manager_.stopping(settings_.shutdown_grace + stop_reserve);
     for (const auto& l : listeners_) {
         l->socket().close();
     }
@@ -231,7 +269,11 @@ asio::awaitable<void> application::drain()
 {
     const auto deadline = clock::now() + settings_.shutdown_grace;
     asio::steady_timer timer{control_};
-    while (threads_.connections() != 0 && clock::now() < deadline) {
+    const auto closed = [](const listener_ptr& l) { return l->socket().closed(); };
+    const auto done = [&] {
+        return threads_.connections() == 0 && std::all_of(listeners_.begin(), listeners_.end(), closed);
+    };
+    while (!done() && clock::now() < deadline) {
         timer.expires_after(drain_interval);
         co_await timer.async_wait(asio::use_awaitable);
     }
@@ -239,6 +281,11 @@ asio::awaitable<void> application::drain()
 
 asio::awaitable<void> application::stop_everything()
 {
+    for (const auto* some : {&listeners_, &retired_listeners_}) {
+        for (const auto& l : *some) {
+            l->socket().close_now();
+        }
+    }
     threads_.stop();
     for (const auto* some : {&listeners_, &retired_listeners_}) {
         for (const auto& l : *some) {

@@ -12,6 +12,8 @@
 #include "app/listener_unit.hpp"
 #include "app/pool_unit.hpp"
 #include "config/load.hpp"
+#include "core/passed_sockets.hpp"
+#include "core/service_manager.hpp"
 #include "core/task_group.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/data_thread.hpp"
@@ -24,7 +26,8 @@ namespace buildkit_lb::app {
 class application {
 public:
     /// Binds all addresses; throws std::runtime_error when one can't be. `config_file` is read again by a reload.
-    application(const config::load_result& loaded, std::filesystem::path config_file);
+    application(const config::load_result& loaded, std::filesystem::path config_file, passed_sockets passed,
+                service_manager manager);
     ~application();
 
     /// Runs until stopped by SIGTERM or SIGINT. True when every connection ended by itself.
@@ -40,6 +43,7 @@ private:
     std::vector<std::shared_ptr<balancer::pool>> balancer_pools() const;
     /// Of all pools, those among them that a reload has taken out and that are still used.
     std::vector<balancer::build_summary> build_summaries() const;
+    std::string status() const;
     void make_state();
     void make_admin();
 
@@ -47,6 +51,7 @@ private:
 
     /// Reads the configuration again and takes it over, or changes nothing and says what is wrong.
     admin::reload_outcome reload();
+    admin::reload_outcome try_reload();
     void apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made);
     boost::asio::awaitable<void> reload_on_hangup();
     /// Drops what a reload has taken out once nobody uses it.
@@ -62,6 +67,8 @@ private:
     boost::asio::awaitable<void> stop_everything();
 
     const std::filesystem::path config_file_;
+    passed_sockets passed_;
+    service_manager manager_;
     config::root settings_;
     config::flat_values written_;  // of the file that settings_ came from
     boost::asio::io_context control_{1};

@@ -75,8 +75,8 @@ proxy::listener::connection_handler make_handler(const config::listener& from,
 }  // namespace
 
 listener_unit::listener_unit(const config::listener& from, const surroundings& around)
-    : listener_{around.control, proxy::listener_settings{from.name, from.address, from.max_connections}, around.threads,
-                around.instruments, make_handler(from, around)}
+    : listener_{around.control, proxy::listener_settings{from.name, from.address, from.max_connections, &around.passed},
+                around.threads, around.instruments, make_handler(from, around)}
 {
 }
 

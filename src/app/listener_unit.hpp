@@ -24,10 +24,14 @@ public:
         const config::root& settings;
         /// The pool of a name that the configuration has.
         std::function<std::shared_ptr<pool_unit>(std::string_view)> find_pool;
+        passed_sockets& passed;
     };
 
-    /// Binds and listens. Throws std::runtime_error naming the address and the remedy when that fails.
+    /// Binds. Throws std::runtime_error naming the address and the remedy when that fails.
     listener_unit(const config::listener& from, const surroundings& around);
+
+    /// New connections come here from now on. Throws like the constructor.
+    void listen() { listener_.listen(); }
 
     /// Begins to accept, and logs the address.
     void start();

@@ -37,6 +37,17 @@ std::vector<std::string> needing_restart(const config::root& before, const confi
 
 admin::reload_outcome application::reload()
 {
+    if (stopping_) {
+        return try_reload();  // which refuses: the service manager knows already that it stops
+    }
+    manager_.reloading();
+    auto outcome = try_reload();
+    manager_.ready();
+    return outcome;
+}
+
+admin::reload_outcome application::try_reload()
+{
     admin::reload_outcome outcome;
     auto loaded = config::load(config_file_);
     for (const auto& p : loaded.problems) {
@@ -58,6 +69,9 @@ admin::reload_outcome application::reload()
                 if (std::none_of(listeners_.begin(), listeners_.end(), [&](const auto& l) { return l->fits(from); })) {
                     made.push_back(std::make_unique<listener_unit>(from, around(loaded.value, pools)));
                 }
+            }
+            for (const auto& l : made) {
+                l->listen();
             }
         } catch (const std::runtime_error& e) {
             outcome.errors.emplace_back(e.what());

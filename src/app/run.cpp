@@ -32,7 +32,8 @@ int run(const config::load_result& loaded, const std::string& config_file)
     // the environment only; there are no threads yet.
     ::setenv("GRPC_DNS_RESOLVER", "native", 0);
     log::info("starting", {{"version", BUILDKIT_LB_VERSION}, {"config", config_file}});
-    application everything{loaded, config_file};
+    application everything{loaded, config_file, passed_sockets::from_environment(),
+                           service_manager::from_environment()};
     constexpr int cut_connections = 3;
     return everything.run() ? 0 : cut_connections;
 }

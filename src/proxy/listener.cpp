@@ -26,6 +26,10 @@ constexpr int backlog = 4096;
 // How soon accepting is tried again after a pause. Clients wait in the backlog meanwhile.
 constexpr auto pause_time = 50ms;
 
+// How long a listener that another socket takes over from goes on accepting: connections whose handshake had begun end
+// up here, and a segment that was lost on the way is sent again after one second.
+constexpr auto settle_time = 1500ms;
+
 // How many connections are accepted before other work of the control thread gets its turn.
 constexpr int accepts_per_turn = 64;
 
@@ -65,14 +69,19 @@ listener::listener(asio::any_io_executor control, listener_settings settings, da
       threads_{threads},
       metrics_{instruments.for_listener(settings_.name)},
       handler_{std::make_shared<const connection_handler>(std::move(handler))},
-      acceptor_{listen_on(control, settings_.address, backlog)},
+      socket_{control, settings_.address, settings_.passed},
       tasks_{control}
 {
 }
 
 listener::~listener()
 {
-    stop_listening(acceptor_, settings_.address);
+    close_now();
+}
+
+void listener::listen()
+{
+    socket_.listen(backlog);
 }
 
 void listener::start()
@@ -86,35 +95,56 @@ void listener::update(std::uint32_t max_connections, connection_handler handler)
     handler_ = std::make_shared<const connection_handler>(std::move(handler));
 }
 
-void listener::close()
+void listener::take_waiting()
 {
-    // Whoever waits in the backlog has a connection, as far as it knows: closing would reset it.
-    while (acceptor_.is_open() && connections() < settings_.max_connections) {
-        const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            break;
+    // Whoever waits in the backlog has a connection, as far as it knows: closing would reset it. The limit of
+    // connections is better exceeded for once.
+    for (;;) {
+        const int fd = ::accept4(socket_.acceptor().native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            hand_over(fd);
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return;
         }
-        hand_over(fd);
     }
-    stop_listening(acceptor_, settings_.address);
 }
 
-std::string listener::local_address() const
+void listener::close()
 {
-    boost::system::error_code error;
-    const auto local = acceptor_.local_endpoint(error);
-    return error ? settings_.address.to_string() : to_string(local);
+    if (closed() || std::exchange(closing_, true)) {
+        return;
+    }
+    switch (socket_.give_way()) {
+        case successor::service_manager: socket_.close(); break;
+        case successor::nobody: close_now(); break;
+        case successor::another_socket: tasks_.spawn("close", close_later()); break;
+    }
+}
+
+asio::awaitable<void> listener::close_later()
+{
+    asio::steady_timer timer{control_, settle_time};
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    close_now();
+}
+
+void listener::close_now()
+{
+    if (!closed()) {
+        take_waiting();
+        socket_.close();
+    }
 }
 
 asio::awaitable<void> listener::accept_loop()
 {
     int accepted = 0;
-    while (acceptor_.is_open()) {
-        if (connections() >= settings_.max_connections) {
+    while (!closed()) {
+        if (connections() >= settings_.max_connections && !closing_) {
             co_await pause("max_connections");
             continue;
         }
-        const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        const int fd = ::accept4(socket_.acceptor().native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             paused_ = false;
             hand_over(fd);
@@ -122,8 +152,8 @@ asio::awaitable<void> listener::accept_loop()
                 co_await asio::post(control_, asio::use_awaitable);
             }
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            const auto [error] =
-                co_await acceptor_.async_wait(asio::socket_base::wait_read, asio::as_tuple(asio::use_awaitable));
+            const auto [error] = co_await socket_.acceptor().async_wait(asio::socket_base::wait_read,
+                                                                        asio::as_tuple(asio::use_awaitable));
             if (error) {
                 co_return;
             }

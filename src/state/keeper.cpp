@@ -103,7 +103,7 @@ void keeper::load()
     }
 }
 
-void keeper::restore(const saved_pool& from, balancer::pool& pool, memory& known)
+void keeper::restore_warmth(const saved_pool& from, balancer::pool& pool, memory& known) const
 {
     const both_clocks now;
     const auto workers = pool.snapshot();
@@ -124,12 +124,17 @@ void keeper::restore(const saved_pool& from, balancer::pool& pool, memory& known
         keys.push_back(std::move(key));
     }
     pool.restore_warmth(std::move(keys), now.steady);
+    known.addresses.insert(from.addresses.begin(), from.addresses.end());
+}
+
+void keeper::restore(const saved_pool& from, balancer::pool& pool, memory& known)
+{
+    restore_warmth(from, pool, known);
     for (const auto& name : from.drained) {
         if (pool.set_draining(name, true)) {
             log::info("worker is still draining", {{"pool", pool.name()}, {"worker", name}});
         }
     }
-    known.addresses = from.addresses;
     log::info("state was read", {{"file", file_.path()},
                                  {"pool", pool.name()},
                                  {"keys", pool.remembered_keys()},
@@ -224,7 +229,30 @@ bool keeper::ready_to_write()
         log::info("another process keeps its state in the state file: this one will once that has ended",
                   {{"file", file_.path()}, {"remedy", "if both are to run, give each a state.file"}});
     }
+    if (!in_use && std::exchange(in_use_, false)) {
+        catch_up();
+    }
     return !in_use;
+}
+
+void keeper::catch_up()
+{
+    const auto text = file_.read();
+    if (!text || !*text) {
+        return;
+    }
+    const auto saved = decode(**text);
+    if (!saved) {
+        return;
+    }
+    // Keys that this process knows already stay as they are, and so do drains: operators speak to the newest process.
+    for (const auto& from : *saved) {
+        for (const auto& pool : pools()) {
+            if (pool->name() == from.name) {
+                restore_warmth(from, *pool, known_[from.name]);
+            }
+        }
+    }
 }
 
 void keeper::write(const std::vector<pool_ptr>& pools, const std::vector<mark>& now)

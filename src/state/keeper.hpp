@@ -70,6 +70,9 @@ private:
     void write_pool(balancer::pool& pool, const mark& now, memory& known, encoder& text,
                     const state_file::sink& out) const;
     void restore(const saved_pool& from, balancer::pool& pool, memory& known);
+    void restore_warmth(const saved_pool& from, balancer::pool& pool, memory& known) const;
+    /// After another process has left the file: what that has learned since load() is not to be overwritten unread.
+    void catch_up();
     static mark mark_of(const balancer::pool& pool);
     std::vector<pool_ptr> pools();
     bool ready_to_write();

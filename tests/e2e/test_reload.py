@@ -89,21 +89,3 @@ def test_listeners_and_pools_come_and_go(stack, shared_workers, quick, patient):
     assert where(done, shared_workers) == [shared_workers[2]]
     assert where(running.wait().check(), shared_workers) == [shared_workers[0]]
     assert sorted({w["pool"] for w in lb.workers()["workers"]}) == ["kept", "new"]
-
-
-def test_a_new_process_takes_the_port_over(stack, shared_workers, quick, patient):
-    lb = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit")
-    client = stack.client("buildx")
-    running = client.start_build(lb.address, patient, name="old", args={"ID": "over", "SECONDS": "6"})
-    running.wait_step("over")
-    new = stack.balancer([buildkit_pool(shared_workers)], protocol="buildkit", start=False)
-    new.config["listeners"] = lb.config["listeners"]
-    new.start()
-    assert "another process of this user listens here too" in new.log.read_text()
-    lb.terminate()
-    wait_until(lambda: lb.get("/readyz")[0] != 200, "the old process to stop")
-    for number in range(4):
-        client.build(lb.address, quick, name=f"new{number}", args={"ID": f"new{number}"}).check()
-    assert sum(new.metric("buildkit_lb_builds_total", worker=w.name, result="ok") for w in shared_workers) >= 4
-    running.wait().check()
-    assert lb.wait() == 0

@@ -51,6 +51,8 @@ class Balancer:
         self.config_file = directory / "lb.yaml"
         self.admin_port = free_port()
         self.hosts_file = None  # what the process has as /etc/hosts, if not the machine's; may change while it runs
+        self.passed = []  # listening sockets to hand over as a service manager does
+        self.env = {}  # beside the environment of the tests
         self._ports = {p["name"]: free_port() for p in pools}
         self._outlive = outlive
         self._daemon = None
@@ -89,7 +91,23 @@ class Balancer:
         if self.hosts_file:
             argv = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.hosts_file,
                     *argv]
-        self._daemon = Daemon("buildkit-lb", argv, self.log, outlive=self._outlive)
+        if self.passed:
+            given = "; ".join(f"exec {3 + n}<&{one.fileno()}" for n, one in enumerate(self.passed))
+            script = f'{given}; LISTEN_PID=$$ LISTEN_FDS={len(self.passed)} exec "$@"'
+            argv = ["bash", "-c", script, "bash", *argv]
+        self._daemon = Daemon("buildkit-lb", argv, self.log, outlive=self._outlive, env={**os.environ, **self.env},
+                              pass_fds=[one.fileno() for one in self.passed])
+
+    def replace(self, other):
+        """Starts with the configuration of `other`, which still runs, and returns once new connections come here."""
+        self.config = copy.deepcopy(other.config)
+        self.admin_port = other.admin_port
+        self.passed = other.passed
+        self._ports = other._ports
+        self.launch()
+        self._daemon.wait_ready(lambda: self.log.read_text().count("info listening listener=") == len(self.config["listeners"]),
+                                "to listen")
+        return self
 
     @property
     def address(self):
@@ -97,6 +115,9 @@ class Balancer:
         return self.address_of(next(iter(self._ports)))
 
     def address_of(self, pool_name):
+        for listener in self.config["listeners"]:
+            if listener["name"] == f"to-{pool_name}" and listener["address"].startswith("unix:"):
+                return listener["address"]
         return f"tcp://127.0.0.1:{self.port_of(pool_name)}"
 
     @property

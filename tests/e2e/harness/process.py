@@ -60,7 +60,7 @@ def accepts_connections(port, host="127.0.0.1"):
 class Daemon:
     """One long-running program. It dies with this process, however that ends, unless `outlive` is set."""
 
-    def __init__(self, name, argv, log: Path, env=None, outlive=False):
+    def __init__(self, name, argv, log: Path, env=None, outlive=False, pass_fds=()):
         self.name = name
         self.log = log
         if not outlive:
@@ -68,7 +68,7 @@ class Daemon:
         with open(log, "ab") as out:
             # A session of its own: Ctrl-C reaches us only, and we take things down in order.
             self.popen = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                          env=env, start_new_session=True)
+                                          env=env, start_new_session=True, pass_fds=pass_fds)
         self.pid = self.popen.pid
 
     def running(self):

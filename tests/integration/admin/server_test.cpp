@@ -4,6 +4,7 @@
 #include <optional>
 #include <stdexcept>
 #include <thread>
+#include <unistd.h>
 
 #include "admin/running_server.hpp"
 #include "support/ports.hpp"
@@ -216,11 +217,7 @@ TEST_CASE("it listens on unix sockets too, replaces a stale one and removes its 
     endpoint address;
     address.type = endpoint::kind::unix_socket;
     address.path = directory.file("admin.sock");
-    {
-        asio::io_context context;
-        stream_acceptor killed = listen_on(context.get_executor(), address, 1);
-        killed.close();  // the file stays, as after kill -9
-    }
+    ::close(test::listen_plainly(address.path));  // the file stays, as after kill -9
     REQUIRE(std::filesystem::exists(address.path));
     {
         running_server server{address};

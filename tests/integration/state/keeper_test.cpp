@@ -275,6 +275,9 @@ TEST_CASE("of two processes with one state file the second writes when the first
     }
     REQUIRE(test::eventually([&] { return second.wrote(1, 0); }));
     CHECK_THAT(text_of(file), Catch::Contains("\"key\":\"later\""));
+    // Learned by the first after the second had read the file: not overwritten, but taken over.
+    CHECK_THAT(text_of(file), Catch::Contains("\"key\":\"meanwhile\""));
+    CHECK(second.place("meanwhile") == std::pair{std::string{"w1"}, std::string{"home"}});
     CHECK_THAT(text_of(file), !Catch::Contains("\"key\":\"last\""));
 }
 

@@ -64,11 +64,13 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
                    : proxy::run_buildkit_connection(buildkit_, on, std::move(socket));
     };
     listener_ = std::make_unique<proxy::listener>(
-        control_.get_executor(), proxy::listener_settings{"test", settings_.address, settings_.max_connections},
-        threads_, instruments_, handler);
+        control_.get_executor(),
+        proxy::listener_settings{"test", settings_.address, settings_.max_connections, settings_.passed}, threads_,
+        instruments_, handler);
     if (address_.type == endpoint::kind::tcp) {
         address_ = parse_endpoint("tcp://" + listener_->local_address()).value();
     }
+    listener_->listen();
     listener_->start();
     tasks_.spawn("sweep", sweep());
     thread_ = std::thread{[this] { control_.run(); }};
@@ -86,6 +88,7 @@ asio::awaitable<void> balancer_under_test::sweep()
         timer.expires_after(sweep_interval);
         co_await timer.async_wait(asio::use_awaitable);
         shared_.sweep(clock::now());
+        accepting_ = !listener_->closed();
     }
 }
 
@@ -93,7 +96,9 @@ void balancer_under_test::stop_accepting()
 {
     std::promise<void> done;
     asio::post(control_, [&] {
+        threads_.begin_drain();
         listener_->close();
+        accepting_ = !listener_->closed();
         done.set_value();
     });
     done.get_future().wait();
@@ -104,9 +109,14 @@ void balancer_under_test::stop()
     if (!thread_.joinable()) {
         return;
     }
-    stop_accepting();
+    std::promise<void> closed;
+    asio::post(control_, [&] {
+        listener_->close_now();
+        tasks_.cancel();
+        closed.set_value();
+    });
+    closed.get_future().wait();
     threads_.stop();
-    asio::post(control_, [this] { tasks_.cancel(); });
     thread_.join();
     stopped_ = true;
 }

@@ -25,6 +25,7 @@ struct balancer_settings {
     std::vector<endpoint> workers;
     std::string policy = "round-robin";
     endpoint address = tcp_at("127.0.0.1");
+    passed_sockets* passed = nullptr;
     duration connect_timeout = std::chrono::seconds{10};
     duration idle_timeout = std::chrono::hours{1};
     std::uint32_t max_connections = 10000;
@@ -51,8 +52,10 @@ public:
     const endpoint& address() const { return address_; }
     peer connect() const { return peer{address_}; }
 
-    /// Stops accepting, as a graceful stop does.
+    /// Stops accepting and tells connections to end, as a graceful stop does. Where another one has the address too,
+    /// those that are under way are still accepted for a while: see accepting().
     void stop_accepting();
+    bool accepting() const { return accepting_; }
     /// Cuts what still runs and joins everything. Blocks; any thread but the balancer's. Once is enough.
     void stop();
     bool stopped() const { return stopped_; }
@@ -84,6 +87,7 @@ private:
     std::unique_ptr<proxy::listener> listener_;
     endpoint address_;
     task_group tasks_;
+    std::atomic<bool> accepting_{true};
     std::atomic<bool> stopped_{false};
     std::thread thread_;
 };

@@ -2,6 +2,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <filesystem>
@@ -61,10 +62,21 @@ public:
     {
     }
     std::uint16_t number() const { return listening_.local_endpoint().port(); }
+    int descriptor() { return listening_.native_handle(); }
 
 private:
     boost::asio::ip::tcp::acceptor listening_;
 };
+
+/// Listens on a unix socket as any program does, and returns the descriptor. The file stays.
+inline int listen_plainly(const std::string& path)
+{
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const boost::asio::local::stream_protocol::endpoint where{path};
+    REQUIRE(::bind(fd, where.data(), static_cast<socklen_t>(where.size())) == 0);
+    REQUIRE(::listen(fd, 64) == 0);
+    return fd;
+}
 
 /// A directory for unix sockets, removed with everything in it.
 class temporary_directory {
