@@ -34,6 +34,7 @@ json describe(const balancer::pool& pool, const balancer::worker_view& view)
         {"health", to_string(view.health)},
         {"draining", view.draining},
         {"leaving", view.leaving},
+        {"going_away", view.going_away},
         {"active_builds", w.active_builds()},
         {"internal_builds", w.internal_builds()},
         {"last_error", view.last_error},

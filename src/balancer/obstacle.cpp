@@ -20,7 +20,16 @@ obstacle find_standing_obstacle(const worker_view& view, const pick_context& con
     if (view.health == worker_health::down && !context.include_down) {
         return obstacle::down;
     }
+    if (view.going_away) {
+        return obstacle::going_away;
+    }
     return obstacle::none;
+}
+
+bool is_going_away(const pool_snapshot& in, const worker& w)
+{
+    return std::any_of(in.workers.begin(), in.workers.end(),
+                       [&](const worker_view& view) { return view.worker.get() == &w && view.going_away; });
 }
 
 std::uint32_t find_limit(const worker& w, const pick_context& context)
@@ -50,6 +59,7 @@ std::string describe(obstacle what, const worker_view& view)
         case obstacle::leaving: return "leaving the pool";
         case obstacle::draining: return "draining";
         case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
+        case obstacle::going_away: return "going away: it has said GOAWAY";
         case obstacle::full:
             return w.max_builds() != 0 && w.active_builds() >= w.max_builds()
                        ? "at its cap of " + std::to_string(w.max_builds()) + " builds"

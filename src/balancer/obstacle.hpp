@@ -9,10 +9,13 @@
 namespace buildkit_lb::balancer {
 
 /// What keeps a worker from taking a build.
-enum class obstacle : std::uint8_t { none, tried, leaving, draining, down, full };
+enum class obstacle : std::uint8_t { none, tried, leaving, draining, down, going_away, full };
 
 /// What keeps it from taking a build whatever its load is: all but `full`.
 obstacle find_standing_obstacle(const worker_view& view, const pick_context& context);
+
+/// `w` has said GOAWAY and was not found up since: connections that it has go on, new ones can't be made.
+bool is_going_away(const pool_snapshot& in, const worker& w);
 
 /// At so many builds of the context's kind it is full.
 std::uint32_t find_limit(const worker& w, const pick_context& context);

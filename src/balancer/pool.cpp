@@ -20,7 +20,7 @@ std::string_view to_string(worker_health health)
 bool pool_snapshot::ready() const
 {
     return std::any_of(workers.begin(), workers.end(), [this](const worker_view& v) {
-        return !v.draining && !v.leaving &&
+        return !v.draining && !v.leaving && !v.going_away &&
                (v.health == worker_health::up || (v.health == worker_health::unknown && !probed));
     });
 }

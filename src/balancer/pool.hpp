@@ -38,15 +38,14 @@ public:
     /// The workers as they are now.
     std::shared_ptr<const pool_snapshot> snapshot() const;
 
-    /// Chooses among eligible workers: not down, not draining, below their cap, not excluded. Internal builds go round
-    /// them in turn and leave the policy alone: clients make several of them for each build of the user's, and the
-    /// policy's own turns are for those.
-    /// nullopt: there is none; explain_no_pick() says why.
+    /// Chooses among eligible workers: not down, not draining, not going away, below their cap, not excluded. Internal
+    /// builds go round them in turn and leave the policy alone: clients make several of them for each build of the
+    /// user's, and the policy's own turns are for those. nullopt: there is none; explain_no_pick() says why.
     std::optional<pick> pick_worker(const pick_context& context);
 
     /// Counts a build on the worker that something else than the policy names (the one its parent is on), even over
     /// its cap, and even while it drains or leaves as long as a build runs on it: the parent does not end before it has
-    /// what it waits for. nullopt when the worker is down, or drains or leaves and has no build.
+    /// what it waits for. nullopt when the worker is down or going away, or drains or leaves and has no build.
     std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
                              std::string_view reason);
 
@@ -117,6 +116,21 @@ public:
     /// By whoever probes this pool from now on. Empty: nobody does, and what was found does not count any more.
     void observe_connect_failures(failure_observer observer);
 
+    // ---- Workers that say GOAWAY (pool_goaway.cpp) ----
+
+    /// Told that a worker is going away, on the thread that saw it.
+    using goaway_observer = std::function<void(const worker&)>;
+
+    /// `w` has said GOAWAY to a client's connection, as a server does that is about to stop: it takes no new build
+    /// until clear_goaway(). True when that is news. Does nothing while nobody observes: nobody would find it back.
+    bool report_goaway(const worker& w);
+
+    /// A connection that was made since has found it up. True when it was going away.
+    bool clear_goaway(const worker& w);
+
+    /// Has `observer` told who is going away. Empty: nobody is any more, nor will be.
+    void observe_goaways(goaway_observer observer);
+
     // ---- A new configuration ----
 
     /// The pool has these workers from now on. One that has the same name and address as before stays the same worker,
@@ -139,6 +153,7 @@ private:
     /// After the set of workers or their settings have changed.
     void make_table();
     void update(const worker& w, const std::function<void(worker_view&)>& change);
+    bool set_going_away(const worker& w, bool going_away);
     std::optional<pick> choose(const pick_context& context);
     std::optional<choice> choose_internal(const candidates& from);
     /// Chooses for a build that has waited.
@@ -168,6 +183,7 @@ private:
     time_point latest_;                               // guarded by mutex_: the time as it was last told
     build_queue queue_;                               // guarded by mutex_
     failure_observer observer_;                       // guarded by mutex_
+    goaway_observer goaway_observer_;                 // guarded by mutex_
     /// Places in a row that did not go to the first in the queue; guarded by mutex_.
     std::uint32_t passed_over_ = 0;
 };

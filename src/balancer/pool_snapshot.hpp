@@ -19,10 +19,11 @@ std::string_view to_string(worker_health health);
 struct worker_view {
     std::shared_ptr<balancer::worker> worker;
     worker_health health = worker_health::unknown;
-    bool draining = false;   ///< takes no new build, by an operator's wish: kept apart from health
-    bool leaving = false;    ///< takes no new build, because the configuration has it no more; dropped once it is idle
-    label_map labels;        ///< as configured: they outdo those it tells of itself
-    std::string last_error;  ///< why it is down, for people; empty while it is up
+    bool draining = false;    ///< takes no new build, by an operator's wish: kept apart from health
+    bool leaving = false;     ///< takes no new build, because the configuration has it no more; dropped once it is idle
+    bool going_away = false;  ///< takes no new build: it has said GOAWAY and was not found up since
+    label_map labels;         ///< as configured: they outdo those it tells of itself
+    std::string last_error;   ///< why it is down, for people; empty while it is up
     /// What it said of itself the last time it was asked; null when it never was. Kept while it is down.
     std::shared_ptr<const worker_facts> facts;
 };

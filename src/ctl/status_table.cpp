@@ -56,6 +56,13 @@ std::string number_of(const ordered_json& of, const char* key)
     return std::to_string(of.value(key, std::uint64_t{0}));
 }
 
+/// Whoever is going away may still answer.
+std::string health_of(const ordered_json& worker)
+{
+    return worker.value("going_away", false) && worker.value("health", "") != "down" ? "going away"
+                                                                                     : text_of(worker, "health");
+}
+
 /// `4` or, of a worker with a cap, `4/8`.
 std::string load_of(const ordered_json& worker)
 {
@@ -81,9 +88,9 @@ std::string status_table(const ordered_json& all)
     }
     table workers{{"POOL", "WORKER", "HEALTH", "DRAINING", "BUILDS", "INTERNAL", "VERSION", "ADDRESS", "LAST ERROR"}};
     for (const auto& w : all.at("workers")) {
-        workers.add({text_of(w, "pool"), text_of(w, "name"), text_of(w, "health"),
-                     w.value("draining", false) ? "yes" : "no", load_of(w), number_of(w, "internal_builds"),
-                     text_of(w, "version"), text_of(w, "address"), text_of(w, "last_error")});
+        workers.add({text_of(w, "pool"), text_of(w, "name"), health_of(w), w.value("draining", false) ? "yes" : "no",
+                     load_of(w), number_of(w, "internal_builds"), text_of(w, "version"), text_of(w, "address"),
+                     text_of(w, "last_error")});
     }
     return pools.text() + "\n" + workers.text();
 }

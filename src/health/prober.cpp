@@ -4,11 +4,13 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <random>
 #include <utility>
 
+#include "balancer/obstacle.hpp"
 #include "core/log.hpp"
 
 namespace buildkit_lb::health {
@@ -66,6 +68,7 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
 {
     if (settings_.type == config::probe_type::off) {
         pool_->observe_connect_failures({});
+        pool_->observe_goaways({});
         return;
     }
     watch_all();
@@ -78,6 +81,13 @@ prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> wa
                 }
             });
         });
+    pool_->observe_goaways([this, executor = control_, still = std::weak_ptr{alive_}](const balancer::worker& w) {
+        asio::post(executor, [this, still, worker = &w] {
+            if (still.lock()) {
+                hurry(*worker);
+            }
+        });
+    });
 }
 
 prober::~prober() = default;
@@ -143,17 +153,64 @@ asio::awaitable<void> prober::probe_until_cancelled(watch& of)
     asio::steady_timer timer{control_};
     for (;;) {
         const time_point started = clock::now();
-        const probe_result found = co_await probe_(*of.worker, settings_.timeout);
+        const bool going_away = balancer::is_going_away(*pool_->snapshot(), *of.worker);
+        const probe_result found = co_await probe_once(of, going_away);
         if (!found && found.error().code == errc::canceled) {
             co_return;
         }
         probed(of, found);
-        timer.expires_after(next_pause(started));
-        const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-        if (error) {
+        if (found && going_away) {
+            came_back(of);
+        }
+        timer.expires_after(std::exchange(of.hurry, false) ? duration::zero() : next_pause(started));
+        of.pause = &timer;
+        co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+        of.pause = nullptr;
+        // The wait ends early also when there is a reason to probe at once.
+        const auto state = co_await asio::this_coro::cancellation_state;
+        if (state.cancelled() != asio::cancellation_type::none) {
             co_return;
         }
     }
+}
+
+/// A worker that has said GOAWAY may go on answering on the connections that it has: whether it takes new ones is what
+/// counts.
+asio::awaitable<probe_result> prober::probe_once(const watch& of, bool going_away)
+{
+    if (going_away) {
+        const probe connecting = tcp_probe();
+        probe_result connected = co_await connecting(*of.worker, settings_.timeout);
+        if (!connected) {
+            co_return connected;
+        }
+    }
+    co_return co_await probe_(*of.worker, settings_.timeout);
+}
+
+void prober::hurry(const balancer::worker& w)
+{
+    if (const auto of = find_watch(w)) {
+        of->hurry = of->pause == nullptr;
+        if (of->pause != nullptr) {
+            of->pause->cancel();
+        }
+    }
+}
+
+void prober::came_back(const watch& of)
+{
+    if (pool_->clear_goaway(*of.worker)) {
+        log::info("worker is back: it takes new connections after its GOAWAY",
+                  {{"pool", pool_->name()}, {"worker", of.worker->name()}});
+    }
+}
+
+std::shared_ptr<prober::watch> prober::find_watch(const balancer::worker& w) const
+{
+    const auto found =
+        std::find_if(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker.get() == &w; });
+    return found == watches_.end() ? nullptr : *found;
 }
 
 duration prober::next_pause(time_point started)
@@ -217,10 +274,8 @@ void prober::warn_of_twins(const watch& of) const
 
 void prober::connect_failed(const balancer::worker& w, const failure& why)
 {
-    const auto found =
-        std::find_if(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker.get() == &w; });
-    if (found != watches_.end()) {
-        watch& of = **found;
+    if (const auto found = find_watch(w)) {
+        watch& of = *found;
         publish(of, of.tracker.observe_connect_failure(why, clock::now()));
     }
 }

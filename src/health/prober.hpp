@@ -2,6 +2,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -20,8 +21,8 @@ using random_source = std::function<double()>;
 random_source make_random_source();
 
 /// Watches the workers of one pool: probes each at its own pace, never twice at the same time, listens to failed
-/// connections of real traffic, and tells the pool who is up and what workers say of themselves. Logs transitions and
-/// news only; failures are counted.
+/// connections and GOAWAYs of real traffic, and tells the pool who is up and what workers say of themselves. Logs
+/// transitions and news only; failures are counted.
 ///
 /// Lives on the control thread: it is made before there is traffic, started, stopped and destroyed there, when the
 /// control executor runs no more of its tasks. With `type: off` it does nothing and health stays unknown.
@@ -51,6 +52,8 @@ private:
         health_tracker tracker;
         std::shared_ptr<const balancer::worker_facts> facts;  // null until a probe has learned them
         boost::asio::cancellation_signal* probing = nullptr;  // null before start() and once it has ended
+        boost::asio::steady_timer* pause = nullptr;           // while it waits between two probes
+        bool hurry = false;                                   // no pause after this probe
     };
 
     void watch_all();
@@ -60,6 +63,10 @@ private:
     void probed(watch& of, const probe_result& found);
     void learned(watch& of, const std::shared_ptr<const balancer::worker_facts>& facts);
     void warn_of_twins(const watch& of) const;
+    boost::asio::awaitable<probe_result> probe_once(const watch& of, bool going_away);
+    std::shared_ptr<watch> find_watch(const balancer::worker& w) const;
+    void hurry(const balancer::worker& w);
+    void came_back(const watch& of);
     void connect_failed(const balancer::worker& w, const failure& why);
     void publish(const watch& of, const std::optional<transition>& flip);
     duration next_pause(time_point started);

@@ -87,6 +87,8 @@ instruments::instruments(std::string_view version)
       picks_{counter(registry_, "buildkit_lb_picks_total", "Choices of a worker, by policy and its reason.")},
       connect_failures_{counter(registry_, "buildkit_lb_upstream_connect_failures_total",
                                 "Connections for clients that could not be made to a worker.")},
+      goaways_{counter(registry_, "buildkit_lb_upstream_goaways_total",
+                       "Connections on which a worker has said GOAWAY: it is about to stop.")},
       health_check_failures_{
           counter(registry_, "buildkit_lb_health_check_failures_total", "Health checks a worker did not pass.")},
       pool_call_failures_{counter(registry_, "buildkit_lb_pool_call_failures_total",
@@ -151,6 +153,7 @@ void instruments::add_worker(std::string_view pool, std::string_view worker)
     for (const char* cache : {"hit", "miss"}) {
         build_steps_.Add(worker_labels(pool, worker, "cache", cache));
     }
+    goaways_.Add(worker_labels(pool, worker));
     duration_of(pool, worker);
 }
 
@@ -190,6 +193,11 @@ void instruments::picked(std::string_view pool, std::string_view policy, std::st
 void instruments::upstream_connect_failed(std::string_view pool, std::string_view worker, std::string_view reason)
 {
     connect_failures_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
+}
+
+void instruments::upstream_goaway(std::string_view pool, std::string_view worker)
+{
+    goaways_.Add(worker_labels(pool, worker)).Increment();
 }
 
 void instruments::health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason)

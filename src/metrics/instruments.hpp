@@ -96,6 +96,8 @@ public:
 
     /// `reason` is the label of an errc.
     void upstream_connect_failed(std::string_view pool, std::string_view worker, std::string_view reason);
+    /// `worker` has said GOAWAY on a connection of ours.
+    void upstream_goaway(std::string_view pool, std::string_view worker);
     void health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason);
 
     /// `worker` was left out of a call to the whole pool: unreachable, lost, down, or silent for too long.
@@ -141,6 +143,7 @@ private:
     counters& protocol_errors_;
     counters& picks_;
     counters& connect_failures_;
+    counters& goaways_;
     counters& health_check_failures_;
     counters& pool_call_failures_;
     counters& builds_;

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <unordered_set>
 
+#include "balancer/obstacle.hpp"
 #include "buildkit/history_events.hpp"
 #include "buildkit/solve_info.hpp"
 #include "buildkit/wire_time.hpp"
@@ -122,13 +123,17 @@ asio::awaitable<void> flow_listen_history(call_ptr c)
         c->fail(grpc_code::internal, "buildkit-lb: " + what.error().detail);
         co_return;
     }
-    if (what->ref == buildkit::history_probe_ref && what->early_exit) {
-        // Each invocation of buildx asks so whether there is a history; a daemon has nothing to say of that Ref.
+    const auto where = worker_of(shared, what->ref);
+    const bool gone = where && balancer::is_going_away(*shared.pool.workers->snapshot(), *where);
+    // Each invocation of buildx asks for a Ref that no build has, whether there is a history. And after a build it asks
+    // for its provenance: one that has just ended well is not to fail because its worker, which was told to stop and
+    // has ended it all the same, takes no new call. The answer is that of a daemon that has no such record.
+    if (what->early_exit && (what->ref == buildkit::history_probe_ref || gone)) {
         c->begin_answer(history_headers());
         c->end({grpc_code::ok, {}, {}});
         co_return;
     }
-    if (const auto where = worker_of(shared, what->ref)) {
+    if (where) {
         c->on_answer_message = [&shared, where](std::string_view event) { shared.digests.learn(event, where); };
         co_await relay_to_worker(c, where);
         co_return;

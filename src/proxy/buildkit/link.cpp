@@ -21,9 +21,10 @@ constexpr auto close_time = 5s;
 }  // namespace
 
 link::link(std::shared_ptr<balancer::worker> to, stream_socket socket, const http2::options& options,
-           lost_handler on_lost)
+           lost_handler on_lost, goaway_handler on_goaway)
     : worker_{std::move(to)},
       on_lost_{std::move(on_lost)},
+      on_goaway_{std::move(on_goaway)},
       greeted_{socket.get_executor()},
       connection_{std::move(socket), http2::role::client, options, *this}
 {
@@ -40,6 +41,14 @@ void link::on_settings(const http2::peer_settings&)
 {
     spoke_ = true;
     greeted_.set();
+}
+
+void link::on_goaway(const http2::goaway_info& info)
+{
+    // A graceful one comes twice: a notice, then the final one.
+    if (!closing_ && !std::exchange(goaway_told_, true)) {
+        on_goaway_(info);
+    }
 }
 
 void link::on_error(const http2::connection_error& error)
@@ -115,7 +124,8 @@ asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::sha
                   {{"pool", pool_.workers->name()}, {"worker", w->name()}, {"error", why.detail}});
         pool_.workers->report_connect_failure(*w, why);
     };
-    auto made = std::make_shared<link>(w, std::move(*socket), options_, std::move(on_lost));
+    auto made = std::make_shared<link>(w, std::move(*socket), options_, std::move(on_lost),
+                                       [this, w = w.get()](const http2::goaway_info& info) { note_goaway(*w, info); });
     tasks_.spawn("worker connection", run(made));
     co_await made->greeted_.wait(deadline);
     if (made->spoke_ && !made->ended_) {
@@ -132,6 +142,16 @@ asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::sha
     instruments_.upstream_connect_failed(pool_.workers->name(), w->name(), to_string(why.code));
     pool_.workers->report_connect_failure(*w, why);
     co_return why;
+}
+
+void link_table::note_goaway(const balancer::worker& w, const http2::goaway_info& info)
+{
+    const auto& pool = pool_.workers->name();
+    instruments_.upstream_goaway(pool, w.name());
+    if (info.code == http2::error_code::no_error && pool_.workers->report_goaway(w)) {
+        log::info("worker is going away: it gets no new builds until it is found up again",
+                  {{"pool", pool}, {"worker", w.name()}, {"address", w.address().to_string()}});
+    }
 }
 
 asio::awaitable<void> link_table::run(link_ptr l)

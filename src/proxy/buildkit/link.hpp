@@ -19,10 +19,12 @@ namespace buildkit_lb::proxy {
 class link final : public http2::engine_handler {
 public:
     using lost_handler = std::function<void(const failure&)>;
+    using goaway_handler = std::function<void(const http2::goaway_info&)>;
 
     /// `on_lost` is called when the connection ends with calls on it that nobody has ended: before they are told.
+    /// `on_goaway` is called when the worker says GOAWAY, the first time; what runs goes on.
     link(std::shared_ptr<balancer::worker> to, stream_socket socket, const http2::options& options,
-         lost_handler on_lost);
+         lost_handler on_lost, goaway_handler on_goaway);
 
     const std::shared_ptr<balancer::worker>& worker() const { return worker_; }
     http2::engine& engine() { return connection_.engine(); }
@@ -37,14 +39,17 @@ private:
 
     http2::stream_handler* on_request(http2::stream_ref, http2::header_list, bool) override { return nullptr; }
     void on_settings(const http2::peer_settings&) override;
+    void on_goaway(const http2::goaway_info& info) override;
     void on_error(const http2::connection_error& error) override;
 
     std::shared_ptr<balancer::worker> worker_;
     lost_handler on_lost_;
+    goaway_handler on_goaway_;
     event greeted_;  // the worker's first SETTINGS have come, or the connection ended before
     mutable http2::connection connection_;
     bool spoke_ = false;
     bool ended_ = false;
+    bool goaway_told_ = false;
     bool closing_ = false;  // by us
     time_point unused_since_ = time_point::max();
 };
@@ -83,6 +88,7 @@ private:
     boost::asio::awaitable<void> open(std::shared_ptr<balancer::worker> w);
     boost::asio::awaitable<result<link_ptr>> connect(const std::shared_ptr<balancer::worker>& w);
     boost::asio::awaitable<void> run(link_ptr l);
+    void note_goaway(const balancer::worker& w, const http2::goaway_info& info);
 
     boost::asio::any_io_executor executor_;
     const upstream_pool& pool_;

@@ -59,10 +59,10 @@ TEST_CASE("workers are listed with their settings, health and load")
     CHECK(answer.headers.at("content-type") == "application/json");
     const auto expected = nlohmann::json::parse(R"({"workers": [
         {"pool": "default", "name": "w1", "address": "tcp://127.0.0.1:1234", "weight": 3, "max_builds": 8,
-         "health": "up", "draining": false, "leaving": false, "active_builds": 1, "internal_builds": 0, "last_error": "",
+         "health": "up", "draining": false, "leaving": false, "going_away": false, "active_builds": 1, "internal_builds": 0, "last_error": "",
          "id": "abc", "version": "v0.34.2", "platforms": ["linux/arm64", "linux/amd64"], "labels": {"zone": "a"}},
         {"pool": "default", "name": "w2", "address": "unix:///run/buildkit/w2.sock", "weight": 1, "max_builds": 0,
-         "health": "down", "draining": false, "leaving": false, "active_builds": 0, "internal_builds": 0, "last_error": "not there"}]})");
+         "health": "down", "draining": false, "leaving": false, "going_away": false, "active_builds": 0, "internal_builds": 0, "last_error": "not there"}]})");
     CHECK(nlohmann::json::parse(answer.body) == expected);
 }
 

@@ -257,3 +257,37 @@ TEST_CASE("stopping ends a probe that hangs")
 
     CHECK(view(*pool).health == worker_health::unknown);
 }
+
+TEST_CASE("a worker that has said GOAWAY is probed at once, on a new connection, and is back when that can be made")
+{
+    control c;
+    std::optional<test::open_port> worker{c.context};
+    const auto port = worker->number();
+    const auto pool = test::pool_at({port});
+    auto settings = quick();
+    settings.interval = 1h;  // nothing but the GOAWAY leads to a second probe
+    int probes = 0;
+    // One that keeps its connection, and is still answered there.
+    const probe kept = [&](const balancer::worker&, duration) -> asio::awaitable<probe_result> {
+        ++probes;
+        co_return probe_result{};
+    };
+    prober probing{c.context.get_executor(), pool, settings, c.instruments, kept};
+    probing.start();
+    c.run_until([&] { return view(*pool).health == worker_health::up; });
+
+    CHECK(pool->report_goaway(*view(*pool).worker));
+    CHECK(view(*pool).going_away);
+    c.run_until([&] { return !view(*pool).going_away; });
+    CHECK(probes == 2);
+
+    worker.reset();
+    pool->report_goaway(*view(*pool).worker);
+    c.run_until([&] {
+        return c.instruments.expose().find(
+                   "buildkit_lb_health_check_failures_total{pool=\"default\",reason=\"refused\"") != std::string::npos;
+    });
+    CHECK(view(*pool).going_away);
+    CHECK(probes == 2);
+    c.stop(probing);
+}

@@ -127,6 +127,18 @@ TEST_CASE("status is a table for people, or one document")
     CHECK(all.at("workers").at(1).at("last_error") == "connection\nrefused");
 }
 
+TEST_CASE("status tells which workers are going away, unless they are down already")
+{
+    stage s;
+    s.answers["GET /api/v1/pools"] = {200, R"({"pools": []})"};
+    s.answers["GET /api/v1/workers"] = {200, R"({"workers": [
+        {"pool": "p", "name": "w1", "address": "tcp://w1:1234", "health": "up", "going_away": true},
+        {"pool": "p", "name": "w2", "address": "tcp://w2:1234", "health": "down", "going_away": true}]})"};
+    CHECK(status(s.server(), false, s.to()) == ok);
+    CHECK_THAT(s.out.str(), Catch::Contains("p     w1      going away  no "));
+    CHECK_THAT(s.out.str(), Catch::Contains("p     w2      down        no "));
+}
+
 TEST_CASE("status of what is no admin server, or of none, fails with the reason")
 {
     stage s;
