@@ -20,8 +20,9 @@ using buildkit::method;
 
 namespace {
 
-// How long a connection without calls is kept while the process stops: a client pauses between two builds, not long.
-constexpr duration drain_patience = std::chrono::seconds{5};
+// While the process stops: how long a connection that nothing needs is kept. Between the calls of one client are pauses
+// of milliseconds; what it does after a longer one it can do elsewhere.
+constexpr duration drain_patience = std::chrono::seconds{1};
 
 using flow = asio::awaitable<void> (*)(call_ptr);
 
@@ -104,11 +105,28 @@ void buildkit_connection::check_idle(time_point now)
     if (links_) {
         links_->check_idle(now);
     }
-    // A running build opens new calls all the time, and a GOAWAY would send them to a connection that nobody accepts
-    // any more: only a connection without any is closed.
-    const duration patience =
-        thread_.draining() ? std::min(service_->idle_timeout, drain_patience) : service_->idle_timeout;
-    if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= patience) {
+    if (stopping()) {
+        leave_when_free(now);
+    }
+    if (calls_.empty() && sessions_.empty() && now - connection_.idle_since() >= service_->idle_timeout) {
+        connection_.close_gracefully();
+    }
+}
+
+/// A running build opens new calls all the time, and a GOAWAY would send them to a process that does not know it. So
+/// the client is told to go once it has no build, no session (which announces one) and no other call. A call that is
+/// under way then was not processed, which the final GOAWAY says, and clients make it anew on another connection; a
+/// notice first, as RFC 9113 recommends, would let a Solve in and keep its other calls out.
+///
+/// Until then new builds are taken as before: they may be targets of the invocation that keeps the connection.
+void buildkit_connection::leave_when_free(time_point now)
+{
+    if (!calls_.empty() || !sessions_.empty()) {
+        free_since_ = time_point::max();
+        return;
+    }
+    free_since_ = std::min(free_since_, now);
+    if (now - free_since_ >= std::min<duration>(service_->idle_timeout, drain_patience)) {
         connection_.close_gracefully();
     }
 }

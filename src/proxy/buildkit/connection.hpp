@@ -38,6 +38,10 @@ public:
     /// For what a flow starts beside itself: ends with the connection.
     task_group& tasks() { return tasks_; }
 
+    /// The process takes no new connections and waits for the end of those it has: calls that have no end of their own
+    /// are to end.
+    bool stopping() const { return thread_.draining(); }
+
     /// The client's address without its port; empty for a unix socket.
     const std::string& peer() const { return peer_; }
     /// Different for every connection of the pool.
@@ -65,6 +69,7 @@ private:
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
     void begin(const std::shared_ptr<call>& c);
     void bind(buildkit_service& service);
+    void leave_when_free(time_point now);
 
     buildkit_service* service_;
     data_thread& thread_;
@@ -78,6 +83,7 @@ private:
     std::unordered_map<std::string, std::shared_ptr<session>> sessions_;
     http2::connection connection_;
     std::size_t held_bytes_ = 0;
+    time_point free_since_ = time_point::max();  // while the process stops: nothing needs the connection
     std::uint64_t counted_in_ = 0;
     std::uint64_t counted_out_ = 0;
 

@@ -93,6 +93,11 @@ asio::awaitable<void> flow_bridge(call_ptr c)
     co_await relay_by(c, std::move(*where));
 }
 
+void end_for_stop(call& c)
+{
+    c.fail(grpc_code::unavailable, "buildkit-lb: the balancer is stopping: connect again");
+}
+
 asio::awaitable<void> flow_any(call_ptr c)
 {
     result<link_table::link_ptr> found = co_await c->connection().default_link();

@@ -45,6 +45,9 @@ boost::asio::awaitable<void> flow_trace_export(call_ptr c);
 boost::asio::awaitable<void> flow_health_check(call_ptr c);
 boost::asio::awaitable<void> flow_health_watch(call_ptr c);
 
+/// Ends a call that would go on for as long as its client listens, because the process stops.
+void end_for_stop(call& c);
+
 /// Anything else: to one worker, the same for the whole connection.
 boost::asio::awaitable<void> flow_any(call_ptr c);
 

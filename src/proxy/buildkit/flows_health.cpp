@@ -38,7 +38,8 @@ bool is_whole_server(std::string_view request)
 
 std::string_view health_of_pool(call& c)
 {
-    return c.connection().service().shared.pool.workers->snapshot()->ready() ? serving : not_serving;
+    auto& on = c.connection();
+    return !on.stopping() && on.service().shared.pool.workers->snapshot()->ready() ? serving : not_serving;
 }
 
 }  // namespace
@@ -70,6 +71,10 @@ asio::awaitable<void> flow_health_watch(call_ptr c)
         if (now != told) {
             told = now;
             c->tell(buildkit::framed(now));
+        }
+        if (c->connection().stopping()) {
+            end_for_stop(*c);
+            co_return;
         }
         timer.expires_after(look_interval);
         co_await timer.async_wait(asio::use_awaitable);

@@ -108,6 +108,10 @@ asio::awaitable<void> follow_history(call_ptr c, buildkit::history_request what,
     pool_failures refusals;
     bool any_accepted = false;
     for (;;) {
+        if (c->connection().stopping()) {
+            end_for_stop(*c);
+            co_return;
+        }
         asked.ask(plan.due(askable_workers(*shared.pool.workers->snapshot()), clock::now()));
         const auto until = beginning ? end_of_beginning(began, quiet_since) : clock::now() + look_interval;
         auto* w = co_await asked.next(until);
