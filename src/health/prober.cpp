@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "health/pace.hpp"
 
 namespace buildkit_lb::health {
 
@@ -17,10 +18,6 @@ namespace asio = boost::asio;
 using balancer::worker_health;
 
 namespace {
-
-// The interval varies by this share of itself either way, so that the probes of a pool, and of the replicas of this
-// process, do not march in step.
-constexpr double jitter = 0.1;
 
 /// Says nothing about the worker: the trouble is ours.
 bool inconclusive(const probe_result& found)
@@ -148,20 +145,12 @@ asio::awaitable<void> prober::probe_until_cancelled(watch& of)
             co_return;
         }
         probed(of, found);
-        timer.expires_after(next_pause(started));
+        timer.expires_after(pause_between_probes(settings_.interval, clock::now() - started, random_()));
         const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
         if (error) {
             co_return;
         }
     }
-}
-
-duration prober::next_pause(time_point started)
-{
-    const double factor = 1 + jitter * (2 * random_() - 1);
-    const auto interval = std::chrono::duration<double>{settings_.interval} * factor;
-    // A probe that took longer than the interval is followed by the next one at once.
-    return std::max(std::chrono::duration_cast<duration>(interval) - (clock::now() - started), duration::zero());
 }
 
 void prober::probed(watch& of, const probe_result& found)

@@ -62,7 +62,6 @@ private:
     void warn_of_twins(const watch& of) const;
     void connect_failed(const balancer::worker& w, const failure& why);
     void publish(const watch& of, const std::optional<transition>& flip);
-    duration next_pause(time_point started);
 
     boost::asio::any_io_executor control_;
     const std::shared_ptr<balancer::pool> pool_;
