@@ -12,6 +12,7 @@
 
 #include "balancer/obstacle.hpp"
 #include "core/log.hpp"
+#include "health/pace.hpp"
 
 namespace buildkit_lb::health {
 
@@ -19,10 +20,6 @@ namespace asio = boost::asio;
 using balancer::worker_health;
 
 namespace {
-
-// The interval varies by this share of itself either way, so that the probes of a pool, and of the replicas of this
-// process, do not march in step.
-constexpr double jitter = 0.1;
 
 /// Says nothing about the worker: the trouble is ours.
 bool inconclusive(const probe_result& found)
@@ -162,7 +159,9 @@ asio::awaitable<void> prober::probe_until_cancelled(watch& of)
         if (found && going_away) {
             came_back(of);
         }
-        timer.expires_after(std::exchange(of.hurry, false) ? duration::zero() : next_pause(started));
+        timer.expires_after(std::exchange(of.hurry, false)
+                                ? duration::zero()
+                                : pause_between_probes(settings_.interval, clock::now() - started, random_()));
         of.pause = &timer;
         co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
         of.pause = nullptr;
@@ -211,14 +210,6 @@ std::shared_ptr<prober::watch> prober::find_watch(const balancer::worker& w) con
     const auto found =
         std::find_if(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker.get() == &w; });
     return found == watches_.end() ? nullptr : *found;
-}
-
-duration prober::next_pause(time_point started)
-{
-    const double factor = 1 + jitter * (2 * random_() - 1);
-    const auto interval = std::chrono::duration<double>{settings_.interval} * factor;
-    // A probe that took longer than the interval is followed by the next one at once.
-    return std::max(std::chrono::duration_cast<duration>(interval) - (clock::now() - started), duration::zero());
 }
 
 void prober::probed(watch& of, const probe_result& found)

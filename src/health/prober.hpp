@@ -69,7 +69,6 @@ private:
     void came_back(const watch& of);
     void connect_failed(const balancer::worker& w, const failure& why);
     void publish(const watch& of, const std::optional<transition>& flip);
-    duration next_pause(time_point started);
 
     boost::asio::any_io_executor control_;
     const std::shared_ptr<balancer::pool> pool_;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import contexts, tools
+from harness import contexts, network, tools
 from harness.balancer import buildkit_pool, pool
 from harness.stack import Stack
 
@@ -33,6 +33,12 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
+def _give_up(missing):
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI the end-to-end tests must run: {missing}")
+    pytest.skip(str(missing))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine(tmp_path_factory):
     """What the tests need is there, and they leave nothing behind."""
@@ -41,9 +47,7 @@ def machine(tmp_path_factory):
         for module in ("current", "v0.13-buildkit", "v0.13-buildx"):
             tools.bin_directory(module)
     except tools.Unavailable as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"in CI the end-to-end tests must run: {missing}")
-        pytest.skip(str(missing))
+        _give_up(missing)
     yield
     assert not _mounts_below(str(tmp_path_factory.getbasetemp())), "mounts were left behind"
     assert not _control_groups(), "control groups were left behind"
@@ -57,6 +61,18 @@ def stack(tmp_path):
         _open_stacks.append(made)
         yield made
         _open_stacks.remove(made)
+
+
+@pytest.fixture(scope="module")
+def private_network(machine):
+    """The tests of the module, and what they start, are in a network of their own, to which hosts can be added. Such
+    modules share no worker with others."""
+    try:
+        network.require()
+    except tools.Unavailable as missing:
+        _give_up(missing)
+    with network.Network() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """A worker is taken out while it builds, as a preStop hook does it."""
 
 import json
-import time
 
 import pytest
 
 from harness.bake import own_file, refs_of, start_bake, tree
 from harness.balancer import buildkit_pool, pool
-from harness.clients import VERSIONS
 from harness.process import wait_until
 from harness.stack import where
 
@@ -16,43 +14,6 @@ TIMED_OUT = 4
 
 def entry(lb, worker):
     return next(w for w in lb.workers()["workers"] if w["name"] == worker.name)
-
-
-def test_a_drain_waits_for_the_last_of_10_builds_and_no_other_comes(stack, patient, quick):
-    """The worker is killed the moment the drain is done: no client may need it any more."""
-    first, other = stack.workers("current", "current")
-    # The first ten go to the first worker.
-    lb = stack.balancer([buildkit_pool([first, other])], protocol="buildkit")
-    assert lb.command("drain", other.name).returncode == 0
-    clients = [stack.client(program, version) for program, version in VERSIONS]
-    for client in clients:
-        if client.program == "buildx":
-            client.builder(lb.address)
-    running = [clients[i % 4].start_build(lb.address, patient, name=f"r{i}", args={"ID": f"r{i}", "SECONDS": 4 + i})
-               for i in range(10)]
-    for i, build in enumerate(running):
-        build.wait_step(f"r{i}")
-    assert lb.command("undrain", other.name).returncode == 0
-
-    hook = lb.start_command("drain", first.name, "--wait", "--timeout", "2m")
-    lb.wait_metric("buildkit_lb_worker_draining", 1, worker=first.name)
-    later = []
-    while hook.poll() is None:
-        later.append(clients[0].build(lb.address, quick, name="later", args={"ID": f"later-{len(later)}"}))
-    drained = time.monotonic()
-    first.kill()
-    said, _ = hook.communicate()
-
-    ended = [build.wait().check() for build in running]
-    assert hook.returncode == 0, said
-    assert said.splitlines() == ["w1 is draining; 10 builds are on it", "w1 is drained"]
-    last = max(b.ended for b in ended)
-    assert last - 2 < drained < last + 4, f"the last build ended {drained - last:.1f} s before the drain"
-    assert [(b.out / "result").read_text() for b in ended] == [f"built r{i}\n" for i in range(10)]
-    assert later
-    for build in later:
-        build.check()
-    assert {b.ref for b in later} <= set(other.history())
 
 
 def test_a_drain_that_takes_too_long_ends_with_a_code_of_its_own(stack, patient):

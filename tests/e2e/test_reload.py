@@ -1,32 +1,10 @@
 """A configuration taken over while builds run."""
 
 import json
-import os
-import signal
-import urllib.error
-import urllib.request
 
 from harness.balancer import buildkit_pool
 from harness.process import wait_until
 from harness.stack import where
-
-
-def reload(lb, by="api"):
-    """Writes lb.config and has it read. What the API answers, or None for a signal."""
-    lb.write_config()
-    if by == "signal":
-        before = sum(lb.metric("buildkit_lb_config_reloads_total", result=r) for r in ("ok", "error"))
-        os.kill(lb.pid, signal.SIGHUP)
-        wait_until(lambda: sum(lb.metric("buildkit_lb_config_reloads_total", result=r)
-                               for r in ("ok", "error")) > before, "the reload")
-        return None
-    request = urllib.request.Request(f"http://127.0.0.1:{lb.admin_port}/api/v1/reload", method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        assert error.code == 422, error.read()
-        return json.load(error)
 
 
 def test_workers_come_and_go_while_builds_run(stack, quick, patient):
@@ -41,7 +19,7 @@ def test_workers_come_and_go_while_builds_run(stack, quick, patient):
     entries = lb.config["pools"][0]["workers"]
     lb.config["pools"][0]["workers"] = [
         {**entries[1], "weight": 3}, {"name": "w3", "address": workers[2].address, "max_builds": 0}]
-    said = reload(lb)
+    said = lb.reload()
     assert said["reloaded"] and "pools[default].workers[w1].address: removed" in said["changes"]
     assert "pools[default].workers[w2].weight: added, 3" in said["changes"]
     lb.wait_worker_up(workers[2])
@@ -59,12 +37,12 @@ def test_a_bad_file_changes_nothing(stack, shared_workers, quick):
     good = json.loads(json.dumps(lb.config))
     lb.config["pools"][0]["workers"] = [{"name": "w1", "address": "tcp://nowhere"}]
     lb.config["pools"][0]["colour"] = "red"
-    said = reload(lb)
+    said = lb.reload()
     assert not said["reloaded"] and len(said["errors"]) == 2, said
     assert any("pools[0].colour: is not a known key" in e for e in said["errors"])
     lb.config = json.loads(json.dumps(good))
     lb.config["listeners"].append({**lb.config["listeners"][0], "name": "taken", "address": shared_workers[0].address})
-    said = reload(lb, by="api")
+    said = lb.reload(by="api")
     assert not said["reloaded"] and "Address already in use" in said["errors"][0], said
     assert lb.metric("buildkit_lb_config_reloads_total", result="error") == 2
     assert len(lb.workers()["workers"]) == 3
@@ -82,7 +60,7 @@ def test_listeners_and_pools_come_and_go(stack, shared_workers, quick, patient):
                           json.loads(json.dumps(buildkit_pool(shared_workers[2:], "new")))]
     lb.config["listeners"] = [lb.config["listeners"][1],
                               {**lb.config["listeners"][0], "name": "to-new", "pool": "new"}]
-    reload(lb, by="signal")
+    lb.reload(by="signal")
     # The same address, another listener and another pool.
     wait_until(lambda: any(w["pool"] == "new" and w["health"] == "up" for w in lb.workers()["workers"]), "the new pool")
     done = client.build(was, quick, args={"ID": "new"}).check()

@@ -50,9 +50,9 @@ class Balancer:
         self.log = directory / "buildkit-lb.log"
         self.config_file = directory / "lb.yaml"
         self.admin_port = free_port()
+        self.env = {}  # added to the process's environment
         self.hosts_file = None  # what the process has as /etc/hosts, if not the machine's; may change while it runs
         self.passed = []  # listening sockets to hand over as a service manager does
-        self.env = {}  # beside the environment of the tests
         self._ports = {p["name"]: free_port() for p in pools}
         self._outlive = outlive
         self._daemon = None
@@ -150,6 +150,25 @@ class Balancer:
     def workers(self):
         """/api/v1/workers as it is."""
         return json.loads(self.get("/api/v1/workers")[1])
+
+    def reload(self, by="api"):
+        """Has the process read `config` again, as it is now. What the API answers, or None for by="signal"."""
+        self.write_config()
+        if by == "signal":
+            before = self._reloads()
+            os.kill(self.pid, signal.SIGHUP)
+            wait_until(lambda: self._reloads() > before, "the reload")
+            return None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port}/api/v1/reload", method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            assert error.code == 422, error.read()
+            return json.load(error)
+
+    def _reloads(self):
+        return sum(self.metric("buildkit_lb_config_reloads_total", result=r) for r in ("ok", "error"))
 
     def command(self, *args, timeout=60, env=None):
         """Runs `buildkit-lb ARGS` against this balancer, and returns what subprocess.run does."""

@@ -46,9 +46,9 @@ class Worker:
     """
 
     def __init__(self, name, directory: Path, version="current", platforms=(), config="", outlive=False,
-                 host="127.0.0.1", port=None):
+                 host="127.0.0.1", port=None, namespace=None):
         """`config`: a text to use as buildkitd.toml in place of the harness's own; where it keeps its files and
-        listens is still ours to say."""
+        listens is still ours to say. `namespace`: a network.Namespace to run in, where `host` is an address."""
         self.name = name
         self.version = version
         self.host = host
@@ -59,6 +59,7 @@ class Worker:
         self.log = directory / "buildkitd.log"
         self.cgroup = f"buildkit-lb-{os.getpid()}-{host.rpartition('.')[2]}-{self.port}"
         self.config = directory / "buildkitd.toml"
+        self._inside = namespace.prefix if namespace else []
         self._outlive = outlive
         self._daemon = None
         self._pid = None
@@ -81,7 +82,7 @@ class Worker:
         script = 'mount -t tmpfs tmpfs /run && exec "$@"'
         self._daemon = Daemon(
             f"worker {self.name}",
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
+            [*self._inside, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
              tools.program("buildkitd", self.version), "--config", self.config,
              "--root", self.root, "--addr", self.address, "--oci-worker-net", "host"],
             self.log, env={**os.environ, "TMPDIR": str(scratch)}, outlive=self._outlive)
@@ -134,7 +135,8 @@ class Worker:
         remove_traces(self.directory, self.cgroup)
 
     def buildctl(self, *args, check=True):
-        return subprocess.run([tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args],
+        # From inside, so that it can be asked whatever becomes of the network.
+        return subprocess.run([*self._inside, tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args],
                               capture_output=True, text=True, timeout=60, check=check)
 
     def history(self):

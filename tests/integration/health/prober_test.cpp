@@ -200,7 +200,7 @@ TEST_CASE("a worker is never probed twice at the same time, even when a probe ou
     c.stop(probing);
 }
 
-TEST_CASE("probes start at the interval, varied by a tenth either way")
+TEST_CASE("probes start at the interval, less a fifth at most")
 {
     control c;
     const auto pool = test::pool_at({1});
@@ -216,9 +216,9 @@ TEST_CASE("probes start at the interval, varied by a tenth either way")
     prober probing{c.context.get_executor(), pool, settings, c.instruments, instant, scripted};
     probing.start();
     c.run_until([&] { return starts.size() >= 3; });
-    // Timers are never early. That they are not much later is not for a loaded machine to prove.
-    CHECK(starts[1] - starts[0] >= 89ms);
-    CHECK(starts[2] - starts[1] >= 109ms);
+    // Timers are never early; that they are not late is not for a loaded machine to prove. (See pace_test.)
+    CHECK(starts[1] - starts[0] >= 99ms);
+    CHECK(starts[2] - starts[1] >= 79ms);
     c.stop(probing);
 }
 
