@@ -114,6 +114,7 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
     for (const auto& view : snapshot_->workers) {
         if (view.worker == w) {
             worker_view asked = view;
+            asked.ejected = false;
             if (w->active_builds() != 0) {
                 asked.draining = false;
                 asked.leaving = false;
@@ -214,20 +215,6 @@ void pool::restore_warmth(std::vector<warm_key> keys, time_point now)
     }
 }
 
-void pool::report_connect_failure(const worker& w, const failure& why)
-{
-    failure_observer observer;
-    {
-        const std::lock_guard lock{mutex_};
-        observer = observer_;
-    }
-    if (!observer) {
-        return;
-    }
-    set_health(w, worker_health::down, why.detail);
-    observer(w, why);
-}
-
 void pool::observe_connect_failures(failure_observer observer)
 {
     const std::lock_guard lock{mutex_};
@@ -285,6 +272,8 @@ void pool::set_workers(std::vector<worker_settings> workers)
         }
         for (auto& gone : before) {
             gone.leaving = true;
+            gone.ejected = false;
+            outliers_.forget(*gone.worker);
             next->workers.push_back(std::move(gone));
         }
         compare_platforms(*next);

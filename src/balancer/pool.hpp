@@ -13,6 +13,7 @@
 #include "balancer/admission.hpp"
 #include "balancer/build_queue.hpp"
 #include "balancer/open_workers.hpp"
+#include "balancer/outlier_detector.hpp"
 #include "balancer/pick.hpp"
 #include "balancer/policy.hpp"
 #include "balancer/pool_snapshot.hpp"
@@ -29,6 +30,8 @@ class pool : public std::enable_shared_from_this<pool> {
 public:
     /// Told of a failed connect of real traffic, on the thread that saw it.
     using failure_observer = std::function<void(const worker&, const failure&)>;
+    /// Told of a worker that was ejected, with its last failure, or (nullptr) whose ejection is over. On any thread.
+    using ejection_observer = std::function<void(const worker&, const ejection*, const std::string& why)>;
 
     pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
          queue_settings queue = {}, platform_settings platforms = {});
@@ -38,7 +41,8 @@ public:
     /// The workers as they are now.
     std::shared_ptr<const pool_snapshot> snapshot() const;
 
-    /// Chooses among eligible workers: not down, not draining, below their cap, not excluded. Internal builds go round
+    /// Chooses among eligible workers: not down, not draining, below their cap, not excluded; and not ejected, unless
+    /// all that would be eligible are. Internal builds go round
     /// them in turn and leave the policy alone: clients make several of them for each build of the user's, and the
     /// policy's own turns are for those.
     /// nullopt: there is none; explain_no_pick() says why.
@@ -46,7 +50,8 @@ public:
 
     /// Counts a build on the worker that something else than the policy names (the one its parent is on), even over
     /// its cap, and even while it drains or leaves as long as a build runs on it: the parent does not end before it has
-    /// what it waits for. nullopt when the worker is down, or drains or leaves and has no build.
+    /// what it waits for. An ejection does not count here. nullopt when the worker is down, or drains or leaves and has
+    /// no build.
     std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
                              std::string_view reason);
 
@@ -110,9 +115,28 @@ public:
     /// Puts back what was copied, in that order. Before any build.
     void restore_warmth(std::vector<warm_key> keys, time_point now);
 
-    /// A connection to `w` could not be made: it is down at once, and probes decide when it comes back. Does nothing
-    /// to health when probes are off (they could never bring it back).
-    void report_connect_failure(const worker& w, const failure& why);
+    // ---- What real traffic says of workers (pool_outliers.cpp) ----
+
+    /// A connection to `w` could not be made, or was lost with calls on it: it is down at once, and probes decide when
+    /// it comes back. Does nothing to health when probes are off (they could never bring it back). Also counts as
+    /// report_fault() does.
+    void report_connect_failure(const worker& w, const failure& why, time_point now,
+                                traffic_fault fault = traffic_fault::connect);
+
+    /// Traffic to `w` has failed by its fault: several such in a row eject it (see outlier_detector). Does not count
+    /// while it is down, and in a pool that ejects nobody.
+    void report_fault(const worker& w, traffic_fault fault, const std::string& why, time_point now);
+
+    /// Traffic to `w` has gone well.
+    void report_success(const worker& w);
+
+    /// Ends the ejections whose time is over. Call it every second or so.
+    void expire_ejections(time_point now);
+
+    /// Nobody is ejected before this was called.
+    void set_outliers(const outlier_settings& settings, time_point now);
+
+    void observe_ejections(ejection_observer observer);
 
     /// By whoever probes this pool from now on. Empty: nobody does, and what was found does not count any more.
     void observe_connect_failures(failure_observer observer);
@@ -152,6 +176,10 @@ private:
     candidates candidates_for(const pick_context& context);
     admission refuse(rejection why, const pick_context& context, std::size_t waiting) const;
     static void tell(news& all);
+    /// Counts a fault of the worker of `view`, which is about to be the current one, and ejects it if that is due.
+    std::optional<ejection> blame(worker_view& view, traffic_fault fault, const std::string& why, time_point now);
+    void end_ejections(const std::function<std::vector<const worker*>(outlier_detector&)>& whose, time_point now);
+    void tell(const worker& w, const ejection* made, const std::string& why) const;
 
     const std::string name_;
     mutable std::mutex mutex_;
@@ -167,7 +195,9 @@ private:
     std::size_t internal_rotation_ = 0;               // guarded by mutex_
     time_point latest_;                               // guarded by mutex_: the time as it was last told
     build_queue queue_;                               // guarded by mutex_
+    outlier_detector outliers_;                       // guarded by mutex_
     failure_observer observer_;                       // guarded by mutex_
+    ejection_observer ejection_observer_;             // guarded by mutex_
     /// Places in a row that did not go to the first in the queue; guarded by mutex_.
     std::uint32_t passed_over_ = 0;
 };

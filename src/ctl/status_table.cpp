@@ -63,6 +63,22 @@ std::string load_of(const ordered_json& worker)
     return number_of(worker, "active_builds") + (cap == 0 ? "" : "/" + std::to_string(cap));
 }
 
+bool is_ejected(const ordered_json& worker)
+{
+    return worker.value("ejected", false) && worker.value("health", "") != "down";
+}
+
+/// Being down says more than being ejected.
+std::string health_of(const ordered_json& worker)
+{
+    return is_ejected(worker) ? "ejected" : text_of(worker, "health");
+}
+
+std::string error_of(const ordered_json& worker)
+{
+    return text_of(worker, is_ejected(worker) ? "ejected_for" : "last_error");
+}
+
 }  // namespace
 
 std::string printable(std::string_view text)
@@ -81,9 +97,9 @@ std::string status_table(const ordered_json& all)
     }
     table workers{{"POOL", "WORKER", "HEALTH", "DRAINING", "BUILDS", "INTERNAL", "VERSION", "ADDRESS", "LAST ERROR"}};
     for (const auto& w : all.at("workers")) {
-        workers.add({text_of(w, "pool"), text_of(w, "name"), text_of(w, "health"),
-                     w.value("draining", false) ? "yes" : "no", load_of(w), number_of(w, "internal_builds"),
-                     text_of(w, "version"), text_of(w, "address"), text_of(w, "last_error")});
+        workers.add({text_of(w, "pool"), text_of(w, "name"), health_of(w), w.value("draining", false) ? "yes" : "no",
+                     load_of(w), number_of(w, "internal_builds"), text_of(w, "version"), text_of(w, "address"),
+                     error_of(w)});
     }
     return pools.text() + "\n" + workers.text();
 }

@@ -38,6 +38,7 @@ public:
             gauge_family("buildkit_lb_worker_up",
                          "0 when the worker is down; 1 otherwise, also before its first health check or without.");
         auto draining = gauge_family("buildkit_lb_worker_draining", "1 when an operator wants no new builds on it.");
+        auto ejected = gauge_family("buildkit_lb_worker_ejected", "1 while it gets no new builds for its failures.");
         auto active = gauge_family("buildkit_lb_worker_active_builds",
                                    "Builds (protocol tcp: connections) on the worker that have not ended.");
         auto internal = gauge_family("buildkit_lb_worker_internal_builds",
@@ -67,6 +68,8 @@ public:
                 up.metric.push_back(metric);
                 metric.gauge.value = view.draining ? 1 : 0;
                 draining.metric.push_back(metric);
+                metric.gauge.value = view.ejected ? 1 : 0;
+                ejected.metric.push_back(metric);
                 metric.gauge.value = view.worker->active_builds();
                 active.metric.push_back(metric);
                 metric.gauge.value = view.worker->internal_builds();
@@ -76,7 +79,7 @@ public:
             }
         }
         std::vector<MetricFamily> out;
-        for (auto* family : {&up, &draining, &active, &internal, &caps, &waiting, &keys}) {
+        for (auto* family : {&up, &draining, &ejected, &active, &internal, &caps, &waiting, &keys}) {
             if (!family->metric.empty()) {
                 out.push_back(std::move(*family));
             }

@@ -89,6 +89,8 @@ instruments::instruments(std::string_view version)
                                 "Connections for clients that could not be made to a worker.")},
       health_check_failures_{
           counter(registry_, "buildkit_lb_health_check_failures_total", "Health checks a worker did not pass.")},
+      ejections_{counter(registry_, "buildkit_lb_worker_ejections_total",
+                         "Times a worker was ejected for failures in a row, by the kind of the last one.")},
       pool_call_failures_{counter(registry_, "buildkit_lb_pool_call_failures_total",
                                   "Calls to the whole pool that a worker was left out of.")},
       builds_{counter(registry_, "buildkit_lb_builds_total", "Builds that have ended, by their result.")},
@@ -145,6 +147,9 @@ void instruments::add_worker(std::string_view pool, std::string_view worker)
         connect_failures_.Add(worker_labels(pool, worker, "reason", reason));
         health_check_failures_.Add(worker_labels(pool, worker, "reason", reason));
     }
+    for (const char* reason : {"connect", "reset", "unavailable"}) {
+        ejections_.Add(worker_labels(pool, worker, "reason", reason));
+    }
     for (const auto result : {build_result::ok, build_result::error, build_result::canceled}) {
         builds_.Add(worker_labels(pool, worker, "result", to_string(result)));
     }
@@ -195,6 +200,11 @@ void instruments::upstream_connect_failed(std::string_view pool, std::string_vie
 void instruments::health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason)
 {
     health_check_failures_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
+}
+
+void instruments::worker_ejected(std::string_view pool, std::string_view worker, std::string_view reason)
+{
+    ejections_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
 }
 
 void instruments::pool_call_failed(std::string_view pool, std::string_view worker, std::string_view method)

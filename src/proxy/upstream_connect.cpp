@@ -44,7 +44,7 @@ asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool,
                                                            {"error", why.detail}});
         }
         if (why.code != errc::canceled && why.code != errc::too_many) {
-            pool.workers->report_connect_failure(w, why);
+            pool.workers->report_connect_failure(w, why, clock::now());
         }
         co_return why;
     }

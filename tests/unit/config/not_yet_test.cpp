@@ -40,7 +40,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
     CHECK(in_pool("health_check: {type: grpc}") ==
           "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: buildkit, tcp or off");
-    CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
     CHECK(in_pool("slow_start: 30s") == "9 pools[0].slow_start: '30s' is not supported yet; allowed: 0s");
     CHECK(in_pool("affinity: {keys: [context, tls-client]}") ==
           "9 pools[0].affinity.keys: 'tls-client' is not supported yet: leave it out");
