@@ -49,6 +49,9 @@ json describe(const balancer::pool& pool, const balancer::worker_view& view)
         about["ejected_for"] = view.ejected_for;
         about["ejected_seconds_left"] = seconds_until(view.ejected_until);
     }
+    if (const double share = pool.weight_share(w, clock::now()); share < 1) {
+        about["weight_share"] = share;
+    }
     // What a probe that asks has learned. Kept while the worker is down.
     if (view.facts) {
         about["id"] = view.facts->id;

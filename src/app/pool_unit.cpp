@@ -22,6 +22,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
 {
     buildkit.builds.keep_recent(limits.recent_builds);
     upstream.workers->set_outliers(outlier_settings_of(from), clock::now());
+    upstream.workers->set_slow_start(from.slow_start);
     upstream.workers->observe_ejections(health::ejection_report(from.name, instruments));
     make_series();
 }
@@ -82,6 +83,7 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),
                       clock::now());
     workers.set_outliers(outlier_settings_of(from), clock::now());
+    workers.set_slow_start(from.slow_start);
     set_workers();
     if (same_checks) {
         prober_->follow();

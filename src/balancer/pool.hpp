@@ -17,6 +17,7 @@
 #include "balancer/pick.hpp"
 #include "balancer/policy.hpp"
 #include "balancer/pool_snapshot.hpp"
+#include "balancer/slow_start.hpp"
 #include "balancer/worker_table.hpp"
 #include "core/failure.hpp"
 
@@ -141,6 +142,15 @@ public:
     /// By whoever probes this pool from now on. Empty: nobody does, and what was found does not count any more.
     void observe_connect_failures(failure_observer observer);
 
+    // ---- Slow start ----
+
+    /// A worker that comes back (is up again, not ejected any more, undrained, added) gets a share of its weight that
+    /// grows for so long (see slow_start). 0, as before this was called: all of it at once.
+    void set_slow_start(duration window);
+
+    /// The share that `w` has of its weight now: 1, unless it has just come back.
+    double weight_share(const worker& w, time_point now) const;
+
     // ---- A new configuration ----
 
     /// The pool has these workers from now on. One that has the same name and address as before stays the same worker,
@@ -159,6 +169,8 @@ private:
     /// Continuations to call without the lock.
     using news = std::vector<std::pair<std::function<void(admission)>, admission>>;
 
+    /// Calls `change` and notes when the worker comes back by that.
+    void change_view(worker_view& view, const std::function<void(worker_view&)>& change);
     static void compare_platforms(pool_snapshot& of);
     /// After the set of workers or their settings have changed.
     void make_table();
@@ -191,6 +203,8 @@ private:
     std::uint64_t earlier_changes_ = 0;               // guarded by mutex_; of the policies before this one
     worker_table table_;                              // guarded by mutex_; the workers of snapshot_, in its order
     open_workers open_;                               // guarded by mutex_
+    slow_start slow_;                                 // guarded by mutex_
+    std::vector<std::uint32_t> slow_weights_;         // guarded by mutex_; kept for its memory
     std::vector<std::uint32_t> internal_candidates_;  // guarded by mutex_; kept for its memory
     std::size_t internal_rotation_ = 0;               // guarded by mutex_
     time_point latest_;                               // guarded by mutex_: the time as it was last told

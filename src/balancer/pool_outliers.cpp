@@ -84,8 +84,10 @@ void pool::end_ejections(const std::function<std::vector<const worker*>(outlier_
         auto next = std::make_shared<pool_snapshot>(*snapshot_);
         for (auto& view : next->workers) {
             if (std::find(over.begin(), over.end(), view.worker.get()) != over.end()) {
-                view.ejected = false;
-                view.ejected_for.clear();
+                change_view(view, [](worker_view& v) {
+                    v.ejected = false;
+                    v.ejected_for.clear();
+                });
                 back.push_back(view.worker);
             }
         }

@@ -54,6 +54,7 @@ asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& po
 {
     balancer::pick_context context;
     for (;;) {
+        context.now = clock::now();
         auto chosen = pool.workers->pick_worker(context);
         if (!chosen && !context.include_down) {
             context.include_down = true;
