@@ -22,6 +22,12 @@ namespace {
 // How often a wait looks at its worker. Few wait at once, and a look is one short lock.
 constexpr auto look_interval = 100ms;
 
+/// Whole seconds, rounded up.
+std::int64_t seconds_until(time_point when)
+{
+    return std::max<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(when - clock::now()).count(), 0);
+}
+
 json describe(const balancer::pool& pool, const balancer::worker_view& view)
 {
     const balancer::worker& w = *view.worker;
@@ -35,10 +41,18 @@ json describe(const balancer::pool& pool, const balancer::worker_view& view)
         {"draining", view.draining},
         {"leaving", view.leaving},
         {"going_away", view.going_away},
+        {"ejected", view.ejected},
         {"active_builds", w.active_builds()},
         {"internal_builds", w.internal_builds()},
         {"last_error", view.last_error},
     };
+    if (view.ejected) {
+        about["ejected_for"] = view.ejected_for;
+        about["ejected_seconds_left"] = seconds_until(view.ejected_until);
+    }
+    if (const double share = pool.weight_share(w, clock::now()); share < 1) {
+        about["weight_share"] = share;
+    }
     // What a probe that asks has learned. Kept while the worker is down.
     if (view.facts) {
         about["id"] = view.facts->id;
@@ -68,11 +82,13 @@ response pools_page(const context& about)
         const auto snapshot = pool->snapshot();
         std::size_t up = 0;
         std::size_t draining = 0;
+        std::size_t ejected = 0;
         std::uint32_t builds = 0;
         std::uint32_t internal = 0;
         for (const auto& view : snapshot->workers) {
             up += view.health == balancer::worker_health::up ? 1 : 0;
             draining += view.draining ? 1 : 0;
+            ejected += view.ejected ? 1 : 0;
             builds += view.worker->active_builds();
             internal += view.worker->internal_builds();
         }
@@ -82,6 +98,7 @@ response pools_page(const context& about)
                         {"workers", snapshot->workers.size()},
                         {"up", up},
                         {"draining", draining},
+                        {"ejected", ejected},
                         {"active_builds", builds},
                         {"internal_builds", internal},
                         {"queue_length", pool->queue_length()},

@@ -1,6 +1,7 @@
 #include "app/pool_unit.hpp"
 
 #include "app/settings.hpp"
+#include "health/ejection_report.hpp"
 
 namespace buildkit_lb::app {
 
@@ -20,6 +21,9 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
       ending_{control}
 {
     buildkit.builds.keep_recent(limits.recent_builds);
+    upstream.workers->set_outliers(outlier_settings_of(from), clock::now());
+    upstream.workers->set_slow_start(from.slow_start);
+    upstream.workers->observe_ejections(health::ejection_report(from.name, instruments));
     make_series();
 }
 
@@ -78,6 +82,8 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     buildkit.builds.keep_recent(limits.recent_builds);
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),
                       clock::now());
+    workers.set_outliers(outlier_settings_of(from), clock::now());
+    workers.set_slow_start(from.slow_start);
     set_workers();
     if (same_checks) {
         prober_->follow();
@@ -90,6 +96,7 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
 
 void pool_unit::sweep(time_point now)
 {
+    upstream.workers->expire_ejections(now);
     buildkit.sweep(now);
     if (upstream.workers->drop_idle_leavers()) {
         prober_->follow();

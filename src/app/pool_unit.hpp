@@ -26,7 +26,8 @@ public:
     /// Takes a new configuration of the same pool over: builds that run, wait or are remembered are not touched.
     void update(const config::pool& from, const config::limits& limits);
 
-    /// What has to be done every second or so: see buildkit_pool::sweep(). Drops workers that have left and are idle.
+    /// What has to be done every second or so: see buildkit_pool::sweep(). Ends ejections; drops workers that have left
+    /// and are idle.
     void sweep(time_point now);
 
     /// Ends all probes and returns when they have ended.

@@ -31,6 +31,12 @@ balancer::queue_settings queue_settings_of(const config::pool& from)
     return {from.queue.max_length, from.queue.timeout, from.queue.when_empty == config::when_empty::wait};
 }
 
+balancer::outlier_settings outlier_settings_of(const config::pool& from)
+{
+    const auto& o = from.outlier_detection;
+    return {o.consecutive_failures, o.ejection_time, o.max_ejection_time, o.max_ejected};
+}
+
 balancer::platform_settings platform_settings_of(const config::pool& from)
 {
     return {from.platform_routing, from.default_platform == "auto" ? std::string{} : from.default_platform};

@@ -23,6 +23,9 @@ obstacle find_standing_obstacle(const worker_view& view, const pick_context& con
     if (view.going_away) {
         return obstacle::going_away;
     }
+    if (view.ejected && !context.include_ejected) {
+        return obstacle::ejected;
+    }
     return obstacle::none;
 }
 
@@ -60,6 +63,7 @@ std::string describe(obstacle what, const worker_view& view)
         case obstacle::draining: return "draining";
         case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;
         case obstacle::going_away: return "going away: it has said GOAWAY";
+        case obstacle::ejected: return "ejected: " + view.ejected_for;
         case obstacle::full:
             return w.max_builds() != 0 && w.active_builds() >= w.max_builds()
                        ? "at its cap of " + std::to_string(w.max_builds()) + " builds"

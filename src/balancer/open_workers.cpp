@@ -9,24 +9,38 @@ namespace buildkit_lb::balancer {
 void open_workers::fill(std::vector<std::uint32_t>& limits, const pool_snapshot& snapshot,
                         const pick_context& context) const
 {
+    if (fill_once(limits, snapshot, context)) {
+        pick_context panic = context;
+        panic.include_ejected = true;
+        fill_once(limits, snapshot, panic);
+    }
+}
+
+bool open_workers::fill_once(std::vector<std::uint32_t>& limits, const pool_snapshot& snapshot,
+                             const pick_context& context) const
+{
     const fitting_workers fitting{snapshot, context.needs, platforms_};
     limits.clear();
     // A build rather waits for a worker of its platform than runs emulated at a tenth of the speed: full ones count.
     fitness best = fitness::none;
+    bool some_ejected = false;
     for (const auto& view : snapshot.workers) {
-        const fitness fits = find_standing_obstacle(view, context) == obstacle::none ? fitting.of(view) : fitness::none;
+        const obstacle standing = find_standing_obstacle(view, context);
+        some_ejected = some_ejected || standing == obstacle::ejected;
+        const fitness fits = standing == obstacle::none ? fitting.of(view) : fitness::none;
         if (fits > best) {
             best = fits;
             std::fill(limits.begin(), limits.end(), 0);
         }
         limits.push_back(fits != fitness::none && fits == best ? find_limit(*view.worker, context) : 0);
     }
+    return best == fitness::none && some_ejected;
 }
 
 std::span<const std::uint32_t> open_workers::limits(const std::shared_ptr<const pool_snapshot>& snapshot,
                                                     const pick_context& context)
 {
-    if (!context.excluded.empty() || context.include_down || context.over_cap) {
+    if (!context.excluded.empty() || context.include_down || context.include_ejected || context.over_cap) {
         fill(other_, *snapshot, context);
         return other_;
     }

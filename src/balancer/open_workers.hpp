@@ -12,8 +12,9 @@
 namespace buildkit_lb::balancer {
 
 /// How many builds the workers may have before they can't take another one: find_obstacle() and fitting_workers as
-/// numbers. They change with the snapshot and not with every build, so they are kept between picks for builds that want
-/// the same. Guarded by the pool's lock.
+/// numbers. Where every worker that could take the build is ejected, ejections don't count (Envoy's panic mode): such a
+/// worker passes its health checks, and a try there is better than no build. They change with the snapshot and not with
+/// every build, so they are kept between picks for builds that want the same. Guarded by the pool's lock.
 class open_workers {
 public:
     explicit open_workers(platform_settings platforms) : platforms_{std::move(platforms)} {}
@@ -33,10 +34,13 @@ private:
     static constexpr std::size_t max_kept = 16;
 
     void fill(std::vector<std::uint32_t>& limits, const pool_snapshot& snapshot, const pick_context& context) const;
+    /// True: nobody may take the build, and ejected workers were passed over.
+    bool fill_once(std::vector<std::uint32_t>& limits, const pool_snapshot& snapshot,
+                   const pick_context& context) const;
 
     platform_settings platforms_;
     std::shared_ptr<const pool_snapshot> kept_for_;
-    std::vector<kept> kept_;  // for builds that were tried nowhere, keep to caps, and not on workers that are down
+    std::vector<kept> kept_;            // for builds that were tried nowhere, keep to caps, and to workers that are up
     std::vector<std::uint32_t> other_;  // for other ones
 };
 

@@ -17,6 +17,8 @@ struct pick_context {
     std::vector<std::shared_ptr<worker>> excluded;
     /// Consider workers that are down too: the last resort of `protocol: tcp`, where a probe may know less than a try.
     bool include_down = false;
+    /// Consider workers that are ejected too.
+    bool include_ejected = false;
     /// Consider workers that are at their cap too.
     bool over_cap = false;
     /// How the build is counted. Internal builds may go to a worker that is at its cap.

@@ -95,7 +95,16 @@ std::optional<pick> pool::choose(const pick_context& context)
 
 candidates pool::candidates_for(const pick_context& context)
 {
-    return {table_, open_.limits(snapshot_, context), context.kind};
+    std::span<const std::uint32_t> weights;
+    if (slow_.any(latest_)) {
+        slow_weights_.clear();
+        for (std::size_t i = 0; i < table_.size(); ++i) {
+            const auto& w = *table_.worker_at(i);
+            slow_weights_.push_back(w.weight().value * slow_.share(w, latest_));
+        }
+        weights = slow_weights_;
+    }
+    return {table_, open_.limits(snapshot_, context), context.kind, weights};
 }
 
 std::optional<choice> pool::choose_internal(const candidates& from)
@@ -114,6 +123,7 @@ std::optional<pick> pool::take(const std::shared_ptr<balancer::worker>& w, const
     for (const auto& view : snapshot_->workers) {
         if (view.worker == w) {
             worker_view asked = view;
+            asked.ejected = false;
             if (w->active_builds() != 0) {
                 asked.draining = false;
                 asked.leaving = false;
@@ -157,7 +167,7 @@ bool pool::set_draining(const std::string& name, bool draining)
         auto next = std::make_shared<pool_snapshot>(*snapshot_);
         for (auto& view : next->workers) {
             if (view.worker->name() == name) {
-                view.draining = draining;
+                change_view(view, [&](worker_view& v) { v.draining = draining; });
             }
         }
         snapshot_ = std::move(next);
@@ -214,20 +224,6 @@ void pool::restore_warmth(std::vector<warm_key> keys, time_point now)
     }
 }
 
-void pool::report_connect_failure(const worker& w, const failure& why)
-{
-    failure_observer observer;
-    {
-        const std::lock_guard lock{mutex_};
-        observer = observer_;
-    }
-    if (!observer) {
-        return;
-    }
-    set_health(w, worker_health::down, why.detail);
-    observer(w, why);
-}
-
 void pool::observe_connect_failures(failure_observer observer)
 {
     const std::lock_guard lock{mutex_};
@@ -267,6 +263,7 @@ void pool::set_workers(std::vector<worker_settings> workers)
         const std::lock_guard lock{mutex_};
         auto next = std::make_shared<pool_snapshot>(*snapshot_);
         std::vector<worker_view> before = std::exchange(next->workers, {});
+        const bool first = before.empty();
         for (const auto& settings : workers) {
             const auto same = std::find_if(before.begin(), before.end(), [&](const worker_view& view) {
                 return view.worker->name() == settings.name && view.worker->address() == settings.address;
@@ -275,9 +272,12 @@ void pool::set_workers(std::vector<worker_settings> workers)
                 next->workers.push_back(view_of(settings, std::make_shared<worker_load>()));
                 auto& added = next->workers.back();
                 added.draining = drained_.contains(added.worker->name());
+                if (!first) {
+                    slow_.begin(*added.worker, latest_);
+                }
                 continue;
             }
-            same->leaving = false;
+            change_view(*same, [](worker_view& v) { v.leaving = false; });
             same->labels = settings.labels;
             same->worker->update(settings);
             next->workers.push_back(std::move(*same));
@@ -285,6 +285,8 @@ void pool::set_workers(std::vector<worker_settings> workers)
         }
         for (auto& gone : before) {
             gone.leaving = true;
+            gone.ejected = false;
+            outliers_.forget(*gone.worker);
             next->workers.push_back(std::move(gone));
         }
         compare_platforms(*next);
@@ -304,7 +306,13 @@ bool pool::drop_idle_leavers()
         return false;
     }
     auto next = std::make_shared<pool_snapshot>(*snapshot_);
-    std::erase_if(next->workers, idle);
+    std::erase_if(next->workers, [&](const worker_view& view) {
+        const bool gone = idle(view);
+        if (gone) {
+            slow_.forget(*view.worker);
+        }
+        return gone;
+    });
     compare_platforms(*next);
     snapshot_ = std::move(next);
     make_table();
@@ -331,6 +339,31 @@ void pool::set_rules(std::unique_ptr<policy> chosen_by, queue_settings queue, pl
     serve_queue();
 }
 
+void pool::change_view(worker_view& view, const std::function<void(worker_view&)>& change)
+{
+    const auto takes_builds = [&] {
+        return view.health != worker_health::down && !view.draining && !view.leaving && !view.going_away &&
+               !view.ejected;
+    };
+    const bool before = takes_builds();
+    change(view);
+    if (!before && takes_builds()) {
+        slow_.begin(*view.worker, latest_);
+    }
+}
+
+void pool::set_slow_start(duration window)
+{
+    const std::lock_guard lock{mutex_};
+    slow_.use(window);
+}
+
+double pool::weight_share(const worker& w, time_point now) const
+{
+    const std::lock_guard lock{mutex_};
+    return static_cast<double>(slow_.share(w, now)) / slow_start::unit;
+}
+
 void pool::update(const worker& w, const std::function<void(worker_view&)>& change)
 {
     {
@@ -342,7 +375,7 @@ void pool::update(const worker& w, const std::function<void(worker_view&)>& chan
             return;  // a probe that ended after its worker had left the pool
         }
         const auto facts = view->facts;
-        change(*view);
+        change_view(*view, change);
         if (view->facts != facts) {
             compare_platforms(*next);
         }

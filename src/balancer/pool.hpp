@@ -13,9 +13,11 @@
 #include "balancer/admission.hpp"
 #include "balancer/build_queue.hpp"
 #include "balancer/open_workers.hpp"
+#include "balancer/outlier_detector.hpp"
 #include "balancer/pick.hpp"
 #include "balancer/policy.hpp"
 #include "balancer/pool_snapshot.hpp"
+#include "balancer/slow_start.hpp"
 #include "balancer/worker_table.hpp"
 #include "core/failure.hpp"
 
@@ -29,6 +31,8 @@ class pool : public std::enable_shared_from_this<pool> {
 public:
     /// Told of a failed connect of real traffic, on the thread that saw it.
     using failure_observer = std::function<void(const worker&, const failure&)>;
+    /// Told of a worker that was ejected, with its last failure, or (nullptr) whose ejection is over. On any thread.
+    using ejection_observer = std::function<void(const worker&, const ejection*, const std::string& why)>;
 
     pool(std::string name, std::vector<worker_settings> workers, std::unique_ptr<policy> chosen_by,
          queue_settings queue = {}, platform_settings platforms = {});
@@ -38,14 +42,16 @@ public:
     /// The workers as they are now.
     std::shared_ptr<const pool_snapshot> snapshot() const;
 
-    /// Chooses among eligible workers: not down, not draining, not going away, below their cap, not excluded. Internal
-    /// builds go round them in turn and leave the policy alone: clients make several of them for each build of the
-    /// user's, and the policy's own turns are for those. nullopt: there is none; explain_no_pick() says why.
+    /// Chooses among eligible workers: not down, not draining, not going away, below their cap, not excluded; and not
+    /// ejected, unless all that would be eligible are. Internal builds go round them in turn and leave the policy
+    /// alone: clients make several of them for each build of the user's, and the policy's own turns are for those.
+    /// nullopt: there is none; explain_no_pick() says why.
     std::optional<pick> pick_worker(const pick_context& context);
 
     /// Counts a build on the worker that something else than the policy names (the one its parent is on), even over
     /// its cap, and even while it drains or leaves as long as a build runs on it: the parent does not end before it has
-    /// what it waits for. nullopt when the worker is down or going away, or drains or leaves and has no build.
+    /// what it waits for. An ejection does not count here. nullopt when the worker is down or going away, or drains or
+    /// leaves and has no build.
     std::optional<pick> take(const std::shared_ptr<balancer::worker>& w, const pick_context& context,
                              std::string_view reason);
 
@@ -109,9 +115,28 @@ public:
     /// Puts back what was copied, in that order. Before any build.
     void restore_warmth(std::vector<warm_key> keys, time_point now);
 
-    /// A connection to `w` could not be made: it is down at once, and probes decide when it comes back. Does nothing
-    /// to health when probes are off (they could never bring it back).
-    void report_connect_failure(const worker& w, const failure& why);
+    // ---- What real traffic says of workers (pool_outliers.cpp) ----
+
+    /// A connection to `w` could not be made, or was lost with calls on it: it is down at once, and probes decide when
+    /// it comes back. Does nothing to health when probes are off (they could never bring it back). Also counts as
+    /// report_fault() does.
+    void report_connect_failure(const worker& w, const failure& why, time_point now,
+                                traffic_fault fault = traffic_fault::connect);
+
+    /// Traffic to `w` has failed by its fault: several such in a row eject it (see outlier_detector). Does not count
+    /// while it is down, and in a pool that ejects nobody.
+    void report_fault(const worker& w, traffic_fault fault, const std::string& why, time_point now);
+
+    /// Traffic to `w` has gone well.
+    void report_success(const worker& w);
+
+    /// Ends the ejections whose time is over. Call it every second or so.
+    void expire_ejections(time_point now);
+
+    /// Nobody is ejected before this was called.
+    void set_outliers(const outlier_settings& settings, time_point now);
+
+    void observe_ejections(ejection_observer observer);
 
     /// By whoever probes this pool from now on. Empty: nobody does, and what was found does not count any more.
     void observe_connect_failures(failure_observer observer);
@@ -130,6 +155,14 @@ public:
 
     /// Has `observer` told who is going away. Empty: nobody is any more, nor will be.
     void observe_goaways(goaway_observer observer);
+    // ---- Slow start ----
+
+    /// A worker that comes back (is up again, not ejected any more, undrained, added) gets a share of its weight that
+    /// grows for so long (see slow_start). 0, as before this was called: all of it at once.
+    void set_slow_start(duration window);
+
+    /// The share that `w` has of its weight now: 1, unless it has just come back.
+    double weight_share(const worker& w, time_point now) const;
 
     // ---- A new configuration ----
 
@@ -149,6 +182,8 @@ private:
     /// Continuations to call without the lock.
     using news = std::vector<std::pair<std::function<void(admission)>, admission>>;
 
+    /// Calls `change` and notes when the worker comes back by that.
+    void change_view(worker_view& view, const std::function<void(worker_view&)>& change);
     static void compare_platforms(pool_snapshot& of);
     /// After the set of workers or their settings have changed.
     void make_table();
@@ -167,6 +202,10 @@ private:
     candidates candidates_for(const pick_context& context);
     admission refuse(rejection why, const pick_context& context, std::size_t waiting) const;
     static void tell(news& all);
+    /// Counts a fault of the worker of `view`, which is about to be the current one, and ejects it if that is due.
+    std::optional<ejection> blame(worker_view& view, traffic_fault fault, const std::string& why, time_point now);
+    void end_ejections(const std::function<std::vector<const worker*>(outlier_detector&)>& whose, time_point now);
+    void tell(const worker& w, const ejection* made, const std::string& why) const;
 
     const std::string name_;
     mutable std::mutex mutex_;
@@ -178,12 +217,16 @@ private:
     std::uint64_t earlier_changes_ = 0;               // guarded by mutex_; of the policies before this one
     worker_table table_;                              // guarded by mutex_; the workers of snapshot_, in its order
     open_workers open_;                               // guarded by mutex_
+    slow_start slow_;                                 // guarded by mutex_
+    std::vector<std::uint32_t> slow_weights_;         // guarded by mutex_; kept for its memory
     std::vector<std::uint32_t> internal_candidates_;  // guarded by mutex_; kept for its memory
     std::size_t internal_rotation_ = 0;               // guarded by mutex_
     time_point latest_;                               // guarded by mutex_: the time as it was last told
     build_queue queue_;                               // guarded by mutex_
+    outlier_detector outliers_;                       // guarded by mutex_
     failure_observer observer_;                       // guarded by mutex_
     goaway_observer goaway_observer_;                 // guarded by mutex_
+    ejection_observer ejection_observer_;             // guarded by mutex_
     /// Places in a row that did not go to the first in the queue; guarded by mutex_.
     std::uint32_t passed_over_ = 0;
 };

@@ -46,7 +46,7 @@ void pool::observe_goaways(goaway_observer observer)
         }
         auto next = std::make_shared<pool_snapshot>(*snapshot_);
         for (auto& view : next->workers) {
-            view.going_away = false;
+            change_view(view, [](worker_view& v) { v.going_away = false; });
         }
         snapshot_ = std::move(next);
     }

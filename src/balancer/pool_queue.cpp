@@ -61,10 +61,13 @@ admission pool::admit_locked(admission_request request)
     const fitting_workers fitting{*snapshot_, request.context.needs, platform_settings_};
     bool some_fit = false;
     bool some_full = false;
+    // Where nobody else is left, those that are ejected count: one that is full is waited for.
+    pick_context any = request.context;
+    any.include_ejected = true;
     for (const auto& view : snapshot_->workers) {
         if (fitting.of(view) != fitness::none) {
             some_fit = true;
-            some_full = some_full || find_obstacle(view, request.context) == obstacle::full;
+            some_full = some_full || find_obstacle(view, any) == obstacle::full;
         }
     }
     if (!some_fit && !snapshot_->workers.empty()) {
@@ -116,6 +119,7 @@ bool pool::anyone_free()
 {
     pick_context anything;
     anything.needs.any_platform = true;
+    anything.include_ejected = outliers_.ejected() != 0;
     return candidates_for(anything).any();
 }
 

@@ -8,6 +8,7 @@
 
 #include "balancer/worker.hpp"
 #include "balancer/worker_facts.hpp"
+#include "core/types.hpp"
 
 namespace buildkit_lb::balancer {
 
@@ -22,8 +23,13 @@ struct worker_view {
     bool draining = false;    ///< takes no new build, by an operator's wish: kept apart from health
     bool leaving = false;     ///< takes no new build, because the configuration has it no more; dropped once it is idle
     bool going_away = false;  ///< takes no new build: it has said GOAWAY and was not found up since
-    label_map labels;         ///< as configured: they outdo those it tells of itself
-    std::string last_error;   ///< why it is down, for people; empty while it is up
+    /// Takes no new build for a while, because traffic to it has failed (see outlier_detector): unless nobody else
+    /// could.
+    bool ejected = false;
+    time_point ejected_until{};  ///< while it is ejected
+    std::string ejected_for;     ///< the last failure, for people, while it is ejected
+    label_map labels;            ///< as configured: they outdo those it tells of itself
+    std::string last_error;      ///< why it is down, for people; empty while it is up
     /// What it said of itself the last time it was asked; null when it never was. Kept while it is down.
     std::shared_ptr<const worker_facts> facts;
 };

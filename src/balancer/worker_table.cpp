@@ -9,7 +9,7 @@ worker_table::worker_table(std::vector<worker_ptr> workers) : workers_{std::move
     for (const auto& w : workers_) {
         by_name_.emplace(w->name(), loads_.size());
         loads_.push_back(&w->load());
-        weights_.push_back(w->weight().value);
+        weights_.push_back(w->weight().value * slow_start::unit);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "balancer/slow_start.hpp"
 #include "balancer/worker.hpp"
 
 namespace buildkit_lb::balancer {
@@ -26,7 +27,9 @@ public:
 
     std::size_t size() const { return workers_.size(); }
     const worker_ptr& worker_at(std::size_t index) const { return workers_[index]; }
+    /// Its configured weight, times slow_start::unit.
     std::uint32_t weight(std::size_t index) const { return weights_[index]; }
+    std::span<const std::uint32_t> weights() const { return weights_; }
     /// Builds on it now, by kind.
     std::uint32_t builds(std::size_t index, build_kind kind) const
     {
@@ -49,15 +52,18 @@ private:
 class candidates {
 public:
     /// `limits`: for each worker, the builds of that kind at which it may not take another one (see open_workers).
-    candidates(const worker_table& all, std::span<const std::uint32_t> limits, build_kind kind = build_kind::ordinary)
-        : all_{all}, limits_{limits}, kind_{kind}
+    /// `weights`: of each at this moment, in the unit of the table; none: all have their whole weight.
+    candidates(const worker_table& all, std::span<const std::uint32_t> limits, build_kind kind = build_kind::ordinary,
+               std::span<const std::uint32_t> weights = {})
+        : all_{all}, limits_{limits}, weights_{weights.empty() ? all.weights() : weights}, kind_{kind}
     {
     }
 
     const worker_table& all() const { return all_; }
     std::size_t size() const { return all_.size(); }
     std::uint32_t builds(std::size_t index) const { return all_.builds(index, kind_); }
-    std::uint32_t weight(std::size_t index) const { return all_.weight(index); }
+    /// How large a share of the builds it gets now, relative to the others.
+    std::uint32_t weight(std::size_t index) const { return weights_[index]; }
 
     bool may_take(std::size_t index) const { return builds(index) < limits_[index]; }
     bool any() const;
@@ -75,6 +81,7 @@ public:
 private:
     const worker_table& all_;
     const std::span<const std::uint32_t> limits_;
+    const std::span<const std::uint32_t> weights_;
     const build_kind kind_;
 };
 

@@ -87,8 +87,9 @@ struct health_check {
 };
 
 struct outlier_detection {
-    std::uint32_t consecutive_failures = 3;
-    milliseconds ejection_time = 30s;
+    std::uint32_t consecutive_failures = 3;  ///< 0: off
+    milliseconds ejection_time = 30s;        ///< of the first ejection of a worker; the next ones are longer
+    milliseconds max_ejection_time = 300s;
     std::uint32_t max_ejected = 50;  ///< percent of the pool
 };
 
@@ -120,7 +121,7 @@ struct pool {
     std::vector<worker> workers;  ///< at least one, unless there is discovery
     std::optional<config::discovery> discovery;
     config::health_check health_check;
-    std::optional<config::outlier_detection> outlier_detection;
+    config::outlier_detection outlier_detection;
     milliseconds slow_start = 0s;
     config::affinity affinity;
     config::queue queue;

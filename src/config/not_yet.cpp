@@ -10,9 +10,6 @@ namespace {
 constexpr std::array table{
     missing_feature{"listeners[].proxy_protocol", "off"},
     missing_feature{"listeners[].tls", ""},
-    missing_feature{"pools[].health_check.type", "buildkit|tcp|off"},
-    missing_feature{"pools[].outlier_detection", ""},
-    missing_feature{"pools[].slow_start", "0s"},
     // The defaults of failover begin to matter when it is there; until then a file that leaves them out gets none of
     // it, as one that turns it off.
     missing_feature{"pools[].failover.attempts", "0"},

@@ -91,8 +91,9 @@ void read_health_check(section& in, health_check& out)
 
 void read_outlier_detection(section& in, outlier_detection& out)
 {
-    in.optional("consecutive_failures", out.consecutive_failures, whole_number{1, 1000});
+    in.optional("consecutive_failures", out.consecutive_failures, whole_number{0, 1000});
     in.optional("ejection_time", out.ejection_time, time_span{100ms, 24h});
+    in.optional("max_ejection_time", out.max_ejection_time, time_span{100ms, 24h});
     in.optional("max_ejected", out.max_ejected, percentage{});
 }
 

@@ -56,18 +56,30 @@ std::string number_of(const ordered_json& of, const char* key)
     return std::to_string(of.value(key, std::uint64_t{0}));
 }
 
-/// Whoever is going away may still answer.
-std::string health_of(const ordered_json& worker)
-{
-    return worker.value("going_away", false) && worker.value("health", "") != "down" ? "going away"
-                                                                                     : text_of(worker, "health");
-}
-
 /// `4` or, of a worker with a cap, `4/8`.
 std::string load_of(const ordered_json& worker)
 {
     const auto cap = worker.value("max_builds", std::uint64_t{0});
     return number_of(worker, "active_builds") + (cap == 0 ? "" : "/" + std::to_string(cap));
+}
+
+/// True when it is marked as `what`, and not down: that says more.
+bool is_up_but(const ordered_json& worker, const char* what)
+{
+    return worker.value(what, false) && worker.value("health", "") != "down";
+}
+
+std::string health_of(const ordered_json& worker)
+{
+    if (is_up_but(worker, "going_away")) {
+        return "going away";
+    }
+    return is_up_but(worker, "ejected") ? "ejected" : text_of(worker, "health");
+}
+
+std::string error_of(const ordered_json& worker)
+{
+    return text_of(worker, is_up_but(worker, "ejected") ? "ejected_for" : "last_error");
 }
 
 }  // namespace
@@ -90,7 +102,7 @@ std::string status_table(const ordered_json& all)
     for (const auto& w : all.at("workers")) {
         workers.add({text_of(w, "pool"), text_of(w, "name"), health_of(w), w.value("draining", false) ? "yes" : "no",
                      load_of(w), number_of(w, "internal_builds"), text_of(w, "version"), text_of(w, "address"),
-                     text_of(w, "last_error")});
+                     error_of(w)});
     }
     return pools.text() + "\n" + workers.text();
 }

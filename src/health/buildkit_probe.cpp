@@ -1,13 +1,11 @@
 #include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
-#include <map>
 #include <random>
 
 #include "buildkit/methods.hpp"
 #include "buildkit/wire/control.pb.h"
 #include "core/log.hpp"
-#include "health/probe.hpp"
-#include "health/unary_call.hpp"
+#include "health/kept_probes.hpp"
 #include "health/worker_answers.hpp"
 
 namespace buildkit_lb::health {
@@ -163,30 +161,11 @@ failure worker_probe::failed(std::string_view call, const unary_call::outcome& e
                           : call_failure(worker_.address(), call, ended.code, ended.message, ended.connected);
 }
 
-/// The probes of a pool's workers. Those of workers that have left the pool stay until it goes.
-class buildkit_probes {
-public:
-    asio::awaitable<probe_result> run(const balancer::worker& w, duration timeout)
-    {
-        auto& of = of_[&w];
-        if (!of) {
-            of = std::make_unique<worker_probe>(w);
-        }
-        return of->run(timeout);
-    }
-
-private:
-    grpc_library library_;  // outlives the channels
-    std::map<const balancer::worker*, std::unique_ptr<worker_probe>> of_;
-};
-
 }  // namespace
 
 probe buildkit_probe()
 {
-    return [probes = std::make_shared<buildkit_probes>()](const balancer::worker& w, duration timeout) {
-        return probes->run(w, timeout);
-    };
+    return make_kept_probe<worker_probe>();
 }
 
 }  // namespace buildkit_lb::health

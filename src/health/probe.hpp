@@ -21,6 +21,10 @@ probe tcp_probe();
 /// buildkit_probe.cpp. Its reports carry facts. Destroy it when no probe runs.
 probe buildkit_probe();
 
+/// Asks the standard health service (grpc.health.v1) whether the worker serves, on one connection that it keeps: see
+/// grpc_probe.cpp. Destroy it when no probe runs.
+probe grpc_probe();
+
 /// The probe of `health_check.type`; null for `off`.
 probe make_probe(config::probe_type type);
 

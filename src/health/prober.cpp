@@ -39,7 +39,7 @@ probe make_probe(config::probe_type type)
 {
     switch (type) {
         case config::probe_type::buildkit: return buildkit_probe();
-        case config::probe_type::grpc:  // refused by the configuration: see config/not_yet.cpp
+        case config::probe_type::grpc: return grpc_probe();
         case config::probe_type::tcp: return tcp_probe();
         case config::probe_type::off: break;
     }

@@ -1,8 +1,10 @@
 #include "health/worker_answers.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <iterator>
 
 #include "buildkit/platform.hpp"
 #include "buildkit/wire/control.pb.h"
@@ -111,6 +113,31 @@ checked<balancer::worker_facts> read_worker_list(std::string_view response)
         }
     }
     return facts;
+}
+
+result<void> read_serving(const endpoint& worker, std::string_view response)
+{
+    // Field 1 is the status; left out it is the first.
+    constexpr std::string_view names[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
+    constexpr std::uint64_t serving = 1;
+    std::uint64_t status = 0;
+    buildkit::wire_reader fields{response};
+    while (fields.next()) {
+        if (fields.number() == 1) {
+            status = fields.varint();
+        }
+    }
+    failure why{errc::protocol, failure_source::upstream, true, worker.to_string() + ": Health/Check: "};
+    if (fields.malformed()) {
+        why.detail += "an answer that can't be read";
+        return why;
+    }
+    if (status != serving) {
+        why.code = errc::unreachable;  // as an UNAVAILABLE would be
+        why.detail += status < std::size(names) ? std::string{names[status]} : "status " + std::to_string(status);
+        return why;
+    }
+    return {};
 }
 
 bool add_info(balancer::worker_facts& facts, std::string_view response)

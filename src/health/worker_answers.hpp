@@ -16,6 +16,9 @@ namespace buildkit_lb::health {
 /// What can't be read, lists nobody, or names a worker without an ID is errc::protocol: no build could run there.
 checked<balancer::worker_facts> read_worker_list(std::string_view response);
 
+/// A serialized grpc.health.v1.HealthCheckResponse says that the server serves; else what is wrong, for the tracker.
+result<void> read_serving(const endpoint& worker, std::string_view response);
+
 /// Adds a serialized InfoResponse. False when it can't be read.
 bool add_info(balancer::worker_facts& facts, std::string_view response);
 

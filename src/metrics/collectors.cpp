@@ -40,6 +40,7 @@ public:
         auto draining = gauge_family("buildkit_lb_worker_draining", "1 when an operator wants no new builds on it.");
         auto going = gauge_family("buildkit_lb_worker_going_away",
                                   "1 when it has said GOAWAY and was not found up since: it gets no new builds.");
+        auto ejected = gauge_family("buildkit_lb_worker_ejected", "1 while it gets no new builds for its failures.");
         auto active = gauge_family("buildkit_lb_worker_active_builds",
                                    "Builds (protocol tcp: connections) on the worker that have not ended.");
         auto internal = gauge_family("buildkit_lb_worker_internal_builds",
@@ -71,6 +72,8 @@ public:
                 draining.metric.push_back(metric);
                 metric.gauge.value = view.going_away ? 1 : 0;
                 going.metric.push_back(metric);
+                metric.gauge.value = view.ejected ? 1 : 0;
+                ejected.metric.push_back(metric);
                 metric.gauge.value = view.worker->active_builds();
                 active.metric.push_back(metric);
                 metric.gauge.value = view.worker->internal_builds();
@@ -80,7 +83,7 @@ public:
             }
         }
         std::vector<MetricFamily> out;
-        for (auto* family : {&up, &draining, &going, &active, &internal, &caps, &waiting, &keys}) {
+        for (auto* family : {&up, &draining, &going, &ejected, &active, &internal, &caps, &waiting, &keys}) {
             if (!family->metric.empty()) {
                 out.push_back(std::move(*family));
             }

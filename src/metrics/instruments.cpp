@@ -91,6 +91,8 @@ instruments::instruments(std::string_view version)
                        "Connections on which a worker has said GOAWAY: it is about to stop.")},
       health_check_failures_{
           counter(registry_, "buildkit_lb_health_check_failures_total", "Health checks a worker did not pass.")},
+      ejections_{counter(registry_, "buildkit_lb_worker_ejections_total",
+                         "Times a worker was ejected for failures in a row, by the kind of the last one.")},
       pool_call_failures_{counter(registry_, "buildkit_lb_pool_call_failures_total",
                                   "Calls to the whole pool that a worker was left out of.")},
       builds_{counter(registry_, "buildkit_lb_builds_total", "Builds that have ended, by their result.")},
@@ -146,6 +148,9 @@ void instruments::add_worker(std::string_view pool, std::string_view worker)
     for (const char* reason : {"refused", "timed_out"}) {
         connect_failures_.Add(worker_labels(pool, worker, "reason", reason));
         health_check_failures_.Add(worker_labels(pool, worker, "reason", reason));
+    }
+    for (const char* reason : {"connect", "reset", "unavailable"}) {
+        ejections_.Add(worker_labels(pool, worker, "reason", reason));
     }
     for (const auto result : {build_result::ok, build_result::error, build_result::canceled}) {
         builds_.Add(worker_labels(pool, worker, "result", to_string(result)));
@@ -203,6 +208,11 @@ void instruments::upstream_goaway(std::string_view pool, std::string_view worker
 void instruments::health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason)
 {
     health_check_failures_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
+}
+
+void instruments::worker_ejected(std::string_view pool, std::string_view worker, std::string_view reason)
+{
+    ejections_.Add(worker_labels(pool, worker, "reason", reason)).Increment();
 }
 
 void instruments::pool_call_failed(std::string_view pool, std::string_view worker, std::string_view method)

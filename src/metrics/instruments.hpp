@@ -100,6 +100,9 @@ public:
     void upstream_goaway(std::string_view pool, std::string_view worker);
     void health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason);
 
+    /// `worker` was ejected. `reason` is the label of a balancer::traffic_fault.
+    void worker_ejected(std::string_view pool, std::string_view worker, std::string_view reason);
+
     /// `worker` was left out of a call to the whole pool: unreachable, lost, down, or silent for too long.
     void pool_call_failed(std::string_view pool, std::string_view worker, std::string_view method);
 
@@ -145,6 +148,7 @@ private:
     counters& connect_failures_;
     counters& goaways_;
     counters& health_check_failures_;
+    counters& ejections_;
     counters& pool_call_failures_;
     counters& builds_;
     histograms& build_durations_;

@@ -44,7 +44,7 @@ asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool,
                                                            {"error", why.detail}});
         }
         if (why.code != errc::canceled && why.code != errc::too_many) {
-            pool.workers->report_connect_failure(w, why);
+            pool.workers->report_connect_failure(w, why, clock::now());
         }
         co_return why;
     }
@@ -54,6 +54,7 @@ asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& po
 {
     balancer::pick_context context;
     for (;;) {
+        context.now = clock::now();
         auto chosen = pool.workers->pick_worker(context);
         if (!chosen && !context.include_down) {
             context.include_down = true;

@@ -17,7 +17,7 @@ public:
     bool has_room(std::size_t index)
     {
         const std::uint32_t builds = from_.builds(index) + 1;
-        if (builds <= settings_.spill_after) {
+        if (builds <= never_too_many(index)) {
             return true;
         }
         if (!per_weight_) {
@@ -29,6 +29,14 @@ public:
     }
 
 private:
+    /// spill_after; of a worker that starts slowly, its share of that.
+    std::uint64_t never_too_many(std::size_t index) const
+    {
+        const std::uint64_t now = from_.weight(index);
+        const std::uint64_t whole = from_.all().weight(index);
+        return now == whole ? settings_.spill_after : std::max<std::uint64_t>(settings_.spill_after * now / whole, 1);
+    }
+
     const candidates& from_;
     const affinity_settings& settings_;
     std::optional<double> per_weight_;  // once it was needed

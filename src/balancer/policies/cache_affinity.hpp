@@ -19,9 +19,10 @@ namespace buildkit_lb::balancer {
 ///
 ///     max(spill_after, ceil(load_factor × (active + 1) × weight / Σ weight))
 ///
-/// over the workers that may take it. If nobody is within it, the least active one. Reasons: `home` (the warmest),
-/// `warm` (another warm one), `spill` (a cold one, because the warm ones are over the bound or can't take it), `new`
-/// (nobody is warm), `no-key` (as least-active-builds).
+/// over the workers that may take it. A worker that starts slowly (see slow_start) has less weight in that, and a lower
+/// spill_after; the order of preference is not touched, so that no key moves for it. If nobody is within it, the least
+/// active one. Reasons: `home` (the warmest), `warm` (another warm one), `spill` (a cold one, because the warm ones are
+/// over the bound or can't take it), `new` (nobody is warm), `no-key` (as least-active-builds).
 ///
 /// What a pick costs: the bound of a worker with fewer builds than spill_after is known without looking at the others.
 /// So a key whose home has room costs a few look-ups, whatever the size of the pool; else one pass over the loads (for

@@ -58,7 +58,7 @@ public:
 
     /// It has no worker (any more), or its worker is being connected to and given its sessions, or Solve has been sent.
     enum class motion_state : std::uint8_t { none, being_sent, running };
-    /// By the thread of Solve.
+    /// By the thread of Solve, or whichever gives it a worker.
     void moves(motion_state how);
     /// How it gets on; nullopt while it has no worker. What is being sent is busy. Any thread.
     std::optional<balancer::build_motion> motion() const;

@@ -309,6 +309,11 @@ void call::on_trailers(http2::stream_relay&, http2::header_list& trailers)
 void call::note_status(const http2::header_list& fields)
 {
     ending_.code = buildkit::parse_grpc_status(fields.get("grpc-status"));
+    // The error of a build carries details, also where its code comes from afar (a registry, the client's session).
+    // What a server, or something in front of it, says for itself has none.
+    const bool own = fields.get("grpc-status-details-bin").empty();
+    ending_.worker =
+        ending_.code == grpc_code::unavailable && own ? ending::verdict::unavailable : ending::verdict::answered;
     if (ending_.code != grpc_code::ok) {
         ending_.message = buildkit::percent_decode(fields.get("grpc-message"));
     }
@@ -319,6 +324,10 @@ http2::relay_observer::on_loss call::on_upstream_reset(http2::stream_relay&, con
     if (info.source != http2::reset_source::connection && !info.unprocessed) {
         ending_.code = info.code == http2::error_code::cancel ? grpc_code::cancelled : grpc_code::unavailable;
         ending_.message = "the worker reset the call";
+        if (info.source == http2::reset_source::peer && info.code != http2::error_code::cancel &&
+            info.code != http2::error_code::no_error) {
+            ending_.worker = ending::verdict::reset;
+        }
         return on_loss::pass_on;
     }
     const std::string detail{info.detail};

@@ -34,6 +34,8 @@ public:
         buildkit::grpc_code code = buildkit::grpc_code::unknown;
         bool client_gone = false;  ///< it reset the call, or its connection ended
         std::string message;       ///< of an error
+        /// What the end says of the worker. `nothing`: no worker's doing, or told of elsewhere (see link).
+        enum class verdict : std::uint8_t { nothing, answered, unavailable, reset } worker = verdict::nothing;
     };
 
     call(buildkit_connection& on, http2::stream_ref stream, http2::header_list headers);

@@ -85,6 +85,24 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     log::write(r.internal ? log::level::debug : log::level::info, "build ended", line);
 }
 
+/// Tells the pool what the end of a build says of its worker.
+void judge(balancer::pool& pool, const balancer::worker& w, const call::ending& how)
+{
+    using verdict = call::ending::verdict;
+    switch (how.worker) {
+        case verdict::answered: pool.report_success(w); break;
+        case verdict::unavailable:
+        case verdict::reset:
+            if (!how.client_gone) {
+                const bool reset = how.worker == verdict::reset;
+                const auto fault = reset ? balancer::traffic_fault::reset : balancer::traffic_fault::unavailable;
+                pool.report_fault(w, fault, reset ? how.message : "answered UNAVAILABLE: " + how.message, clock::now());
+            }
+            break;
+        case verdict::nothing: break;
+    }
+}
+
 /// What is known of a build from its Solve.
 std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info)
 {
@@ -213,6 +231,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
 
     const auto how = co_await ended.wait();
     const auto took = clock::now() - record.placed;
+    judge(*service.shared.pool.workers, *build.chosen->worker(), *how);
     build.end();
     one_shot<bool> status_closed{c->connection().executor()};
     record.when_status_closed(status_closed.setter());

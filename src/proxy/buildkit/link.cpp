@@ -122,7 +122,7 @@ asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::sha
     auto on_lost = [this, w = w.get()](const failure& why) {
         log::warn("worker was lost with calls on it",
                   {{"pool", pool_.workers->name()}, {"worker", w->name()}, {"error", why.detail}});
-        pool_.workers->report_connect_failure(*w, why);
+        pool_.workers->report_connect_failure(*w, why, clock::now(), balancer::traffic_fault::reset);
     };
     auto made = std::make_shared<link>(w, std::move(*socket), options_, std::move(on_lost),
                                        [this, w = w.get()](const http2::goaway_info& info) { note_goaway(*w, info); });
@@ -140,7 +140,7 @@ asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::sha
     made->closing_ = true;
     made->connection_.close();
     instruments_.upstream_connect_failed(pool_.workers->name(), w->name(), to_string(why.code));
-    pool_.workers->report_connect_failure(*w, why);
+    pool_.workers->report_connect_failure(*w, why, clock::now());
     co_return why;
 }
 

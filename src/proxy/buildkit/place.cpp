@@ -74,7 +74,14 @@ asio::awaitable<std::optional<balancer::pick>> admitted(running_build& build, ba
     request.invocation = record.invocation;
     request.ahead = ahead || record.internal;
     request.now = since;
-    request.then = served.setter();
+    request.then = [of = std::weak_ptr{build.record}, tell = served.setter()](balancer::admission given) {
+        // Already here, on whichever thread: who looks next for builds that wait for one another has to see that this
+        // one is on its way, even when its own thread has no turn before.
+        if (const auto moving = of.lock(); moving && given.chosen) {
+            moving->moves(build_record::motion_state::being_sent);
+        }
+        tell(std::move(given));
+    };
     balancer::admission outcome = workers.admit(std::move(request));
     if (outcome.waiting) {
         const queue_place place{workers, outcome.waiting};

@@ -23,10 +23,16 @@ asio::awaitable<void> run_tcp_connection(const tcp_service& service, data_thread
     const tcp_relay::byte_counter received = [&](std::size_t n) { service.metrics.received(n); };
     const tcp_relay::byte_counter sent = [&](std::size_t n) { service.metrics.sent(n); };
     co_await relay.run(received, sent);
+    auto& pool = *service.pool.workers;
+    const auto& worker = *connected->chosen.worker();
+    if (relay.reset_by_worker()) {
+        pool.report_fault(worker, balancer::traffic_fault::reset, worker.address().to_string() + ": reset a connection",
+                          clock::now());
+    } else if (relay.heard_worker()) {
+        pool.report_success(worker);
+    }
     if (relay.cut_by() != nullptr) {
-        log::debug("connection cut", {{"pool", service.pool.workers->name()},
-                                      {"worker", connected->chosen.worker()->name()},
-                                      {"reason", relay.cut_by()}});
+        log::debug("connection cut", {{"pool", pool.name()}, {"worker", worker.name()}, {"reason", relay.cut_by()}});
     }
 }
 

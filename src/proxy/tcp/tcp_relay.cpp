@@ -82,6 +82,7 @@ asio::awaitable<void> tcp_relay::pump(stream_socket& from, stream_socket& to, co
             if (!co_await deliver(to, size)) {
                 break;
             }
+            heard_worker_ = heard_worker_ || &from == &upstream_;
             count(size);
             if (++reads % reads_per_turn == 0) {
                 co_await asio::post(from.get_executor(), asio::use_awaitable);
@@ -108,7 +109,7 @@ asio::awaitable<void> tcp_relay::pump(stream_socket& from, stream_socket& to, co
             }
             co_return;
         }
-        cut("reset");
+        cut_after_reset_of(from);
     }
     close();
 }
@@ -120,7 +121,7 @@ asio::awaitable<bool> tcp_relay::deliver(stream_socket& to, std::size_t size)
         co_return true;
     }
     if (!would_block(errno)) {
-        cut("reset");
+        cut_after_reset_of(to);
         co_return false;
     }
     // The scratch buffer is everybody's as soon as this coroutine waits.
@@ -136,7 +137,7 @@ asio::awaitable<bool> tcp_relay::deliver(stream_socket& to, std::size_t size)
         }
         done += send_some(to.native_handle(), rest.data() + done, rest.size() - done);
         if (done < rest.size() && !would_block(errno)) {
-            cut("reset");
+            cut_after_reset_of(to);
             co_return false;
         }
         last_activity_ = clock::now();
@@ -151,6 +152,12 @@ asio::awaitable<void> tcp_relay::watch_for_reset(stream_socket& from)
     if (!error && !closed_ && has_failed(from)) {
         cut("reset");
     }
+}
+
+void tcp_relay::cut_after_reset_of(const stream_socket& side)
+{
+    reset_by_worker_ = reset_by_worker_ || (!closed_ && &side == &upstream_ && open_directions_ == 2);
+    cut("reset");
 }
 
 void tcp_relay::cut(const char* reason)

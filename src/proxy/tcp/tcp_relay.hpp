@@ -32,10 +32,17 @@ public:
     /// Why it ended before both sides had said everything; nullptr if it did not.
     const char* cut_by() const { return cut_by_; }
 
+    /// The worker has said something.
+    bool heard_worker() const { return heard_worker_; }
+    /// The worker reset the connection while its client had not ended its side.
+    bool reset_by_worker() const { return reset_by_worker_; }
+
 private:
     boost::asio::awaitable<void> pump(stream_socket& from, stream_socket& to, const byte_counter& count);
     boost::asio::awaitable<bool> deliver(stream_socket& to, std::size_t size);
     boost::asio::awaitable<void> watch_for_reset(stream_socket& from);
+    /// `side` was reset.
+    void cut_after_reset_of(const stream_socket& side);
     /// Closes both sides with a reset.
     void cut(const char* reason);
     void close();
@@ -47,6 +54,8 @@ private:
     time_point last_activity_;
     bool closed_ = false;
     const char* cut_by_ = nullptr;
+    bool heard_worker_ = false;
+    bool reset_by_worker_ = false;
     std::uint8_t open_directions_ = 2;
     std::uint8_t stalled_directions_ = 0;  // whose reader takes nothing now
 };

@@ -59,11 +59,28 @@ TEST_CASE("workers are listed with their settings, health and load")
     CHECK(answer.headers.at("content-type") == "application/json");
     const auto expected = nlohmann::json::parse(R"({"workers": [
         {"pool": "default", "name": "w1", "address": "tcp://127.0.0.1:1234", "weight": 3, "max_builds": 8,
-         "health": "up", "draining": false, "leaving": false, "going_away": false, "active_builds": 1, "internal_builds": 0, "last_error": "",
+         "health": "up", "draining": false, "leaving": false, "going_away": false, "ejected": false, "active_builds": 1, "internal_builds": 0, "last_error": "",
          "id": "abc", "version": "v0.34.2", "platforms": ["linux/arm64", "linux/amd64"], "labels": {"zone": "a"}},
         {"pool": "default", "name": "w2", "address": "unix:///run/buildkit/w2.sock", "weight": 1, "max_builds": 0,
-         "health": "down", "draining": false, "leaving": false, "going_away": false, "active_builds": 0, "internal_builds": 0, "last_error": "not there"}]})");
+         "health": "down", "draining": false, "leaving": false, "going_away": false, "ejected": false, "active_builds": 0, "internal_builds": 0, "last_error": "not there"}]})");
     CHECK(nlohmann::json::parse(answer.body) == expected);
+}
+
+TEST_CASE("a worker that is ejected is listed with the reason and the time that is left, and counted in its pool")
+{
+    running_server server;
+    server.pool->set_outliers({.consecutive_failures = 1, .ejection_time = std::chrono::seconds{100}}, clock::now());
+    server.pool->report_fault(*server.pool->snapshot()->workers[0].worker, balancer::traffic_fault::reset, "reset",
+                              clock::now());
+    const auto all = nlohmann::json::parse(server.connect().get("/api/v1/workers").body).at("workers");
+    CHECK(all.at(0).at("ejected") == true);
+    CHECK(all.at(0).at("ejected_for") == "reset");
+    CHECK(all.at(0).at("ejected_seconds_left") > 0);
+    CHECK(all.at(0).at("ejected_seconds_left") <= 100);
+    CHECK(all.at(1).at("ejected") == false);
+    CHECK_FALSE(all.at(1).contains("ejected_for"));
+    const auto pools = nlohmann::json::parse(server.connect().get("/api/v1/pools").body).at("pools");
+    CHECK(pools.at(0).at("ejected") == 1);
 }
 
 TEST_CASE("unknown paths and wrong methods are JSON errors, and the connection lives on")

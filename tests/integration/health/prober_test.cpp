@@ -141,7 +141,7 @@ TEST_CASE("traffic that can't connect takes a worker down at once, from any thre
     c.run_until([&] { return view(*pool).health == worker_health::up; });
 
     const auto worker = view(*pool).worker;
-    std::thread data_thread{[&] { pool->report_connect_failure(*worker, reset_by_test()); }};
+    std::thread data_thread{[&] { pool->report_connect_failure(*worker, reset_by_test(), clock::now()); }};
     data_thread.join();
     CHECK(view(*pool).health == worker_health::down);  // before the control thread has had a turn
     CHECK(view(*pool).last_error == "reset by the test");
@@ -157,9 +157,9 @@ TEST_CASE("a failure reported after the prober is gone is dropped")
     const auto worker = view(*pool).worker;
     {
         prober probing = c.watch(pool, quick());
-        pool->report_connect_failure(*worker, reset_by_test());
+        pool->report_connect_failure(*worker, reset_by_test(), clock::now());
     }
-    pool->report_connect_failure(*worker, reset_by_test());
+    pool->report_connect_failure(*worker, reset_by_test(), clock::now());
     CHECK(c.context.poll() == 2);  // both arrive, and find nobody
 }
 
@@ -171,7 +171,7 @@ TEST_CASE("with health checks off health stays unknown, whatever traffic sees")
     settings.type = config::probe_type::off;
     prober probing = c.watch(pool, settings);
     probing.start();
-    pool->report_connect_failure(*view(*pool).worker, reset_by_test());
+    pool->report_connect_failure(*view(*pool).worker, reset_by_test(), clock::now());
     c.context.poll();
     CHECK(view(*pool).health == worker_health::unknown);
     c.stop(probing);

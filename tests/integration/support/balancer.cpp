@@ -6,6 +6,7 @@
 #include <future>
 
 #include "balancer/policies/registry.hpp"
+#include "health/ejection_report.hpp"
 #include "proxy/buildkit/connection.hpp"
 
 namespace buildkit_lb::test {
@@ -57,6 +58,8 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     for (const auto& view : upstream_.workers->snapshot()->workers) {
         workers_.push_back(view.worker);
     }
+    upstream_.workers->set_outliers(settings_.outliers, clock::now());
+    upstream_.workers->observe_ejections(health::ejection_report("default", instruments_));
     buildkit_.routes_by_key = settings_.policy == "cache-affinity";
     const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
         return settings_.protocol == config::protocol::tcp
@@ -87,6 +90,7 @@ asio::awaitable<void> balancer_under_test::sweep()
     for (;;) {
         timer.expires_after(sweep_interval);
         co_await timer.async_wait(asio::use_awaitable);
+        upstream_.workers->expire_ejections(clock::now());
         shared_.sweep(clock::now());
         accepting_ = !listener_->closed();
     }

@@ -34,6 +34,7 @@ struct balancer_settings {
     bool progress = true;
     std::uint32_t max_builds = 0;  // of each worker
     balancer::queue_settings queue{};
+    balancer::outlier_settings outliers{};
     balancer::stall_rule::patience stall_patience{};
     std::uint32_t internal_builds_per_client = 200;
     std::uint32_t internal_builds_per_worker = 1000;

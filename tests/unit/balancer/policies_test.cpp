@@ -215,7 +215,7 @@ TEST_CASE("a failed connect takes the worker out at once when something probes t
         std::vector<std::string> seen;
         p.observe_connect_failures(
             [&](const worker& w, const failure& f) { seen.push_back(w.name() + ": " + f.detail); });
-        p.report_connect_failure(worker_named(p, "a"), why);
+        p.report_connect_failure(worker_named(p, "a"), why, {});
         CHECK(seen == std::vector<std::string>{"a: connection refused"});
         CHECK(p.snapshot()->workers[0].health == worker_health::down);
         CHECK(pick_name(p) == "b");
@@ -223,7 +223,7 @@ TEST_CASE("a failed connect takes the worker out at once when something probes t
     }
     SECTION("not probed: nothing could bring it back")
     {
-        p.report_connect_failure(worker_named(p, "a"), why);
+        p.report_connect_failure(worker_named(p, "a"), why, {});
         CHECK(p.snapshot()->workers[0].health == worker_health::unknown);
     }
 }

@@ -251,7 +251,7 @@ TEST_CASE("a worker that was tried and comes back serves the build that it faile
     s.pool_->observe_connect_failures([](const worker&, const failure&) {});
     s.ask("a");
     const auto other = s["a"].chosen->worker()->name() == "w1" ? 1U : 0U;
-    s.pool_->report_connect_failure(s.worker_at(other), failure{});
+    s.pool_->report_connect_failure(s.worker_at(other), failure{}, {});
     s.context.excluded = {s.pool_->snapshot()->workers[other].worker};
     auto& b = s.ask("b");
     REQUIRE(b.waiting);

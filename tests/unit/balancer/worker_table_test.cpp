@@ -108,7 +108,7 @@ TEST_CASE("who may take a build by the table is who has no obstacle and fits as 
                 find_obstacle(now->workers[i], context) == obstacle::none) {
                 expected.push_back(i);
                 sums.builds += context.kind == build_kind::internal ? w.internal_builds() : w.active_builds();
-                sums.weights += w.weight().value;
+                sums.weights += w.weight().value * slow_start::unit;
             }
         }
         std::vector<std::uint32_t> listed{99};

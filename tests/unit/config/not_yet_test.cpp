@@ -38,10 +38,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_listener("proxy_protocol: v1v2") ==
           "6 listeners[0].proxy_protocol: 'v1v2' is not supported yet; allowed: off");
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
-    CHECK(in_pool("health_check: {type: grpc}") ==
-          "9 pools[0].health_check.type: 'grpc' is not supported yet; allowed: buildkit, tcp or off");
-    CHECK(in_pool("outlier_detection: {max_ejected: 50%}") == "9 pools[0].outlier_detection: " + out);
-    CHECK(in_pool("slow_start: 30s") == "9 pools[0].slow_start: '30s' is not supported yet; allowed: 0s");
     CHECK(in_pool("affinity: {keys: [context, tls-client]}") ==
           "9 pools[0].affinity.keys: 'tls-client' is not supported yet: leave it out");
     CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
@@ -78,13 +74,8 @@ TEST_CASE("the value that means off is accepted")
 {
     CHECK(in_listener("proxy_protocol: off") == "");
     CHECK(in_listener("proxy_protocol: 'off'") == "");
-    CHECK(in_pool("slow_start: 0s") == "");
-    CHECK(in_pool("slow_start: 0h") == "");
     CHECK(in_pool("failover: {attempts: 0}") == "");
     CHECK(in_pool("platform_routing: false") == "");
-    CHECK(in_pool("health_check: {type: buildkit}") == "");
-    CHECK(in_pool("health_check: {type: tcp}") == "");
-    CHECK(in_pool("health_check: {type: off}") == "");
 }
 
 TEST_CASE("every line of the table names a key of the schema")

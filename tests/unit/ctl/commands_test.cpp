@@ -139,6 +139,19 @@ TEST_CASE("status tells which workers are going away, unless they are down alrea
     CHECK_THAT(s.out.str(), Catch::Contains("p     w2      down        no "));
 }
 
+TEST_CASE("status says that a worker is ejected, and why, unless it is down")
+{
+    stage s;
+    s.answers["GET /api/v1/pools"] = {200, R"({"pools": []})"};
+    s.answers["GET /api/v1/workers"] = {200, R"({"workers": [
+        {"pool": "p", "name": "w1", "address": "a", "health": "up", "ejected": true, "ejected_for": "reset a build"},
+        {"pool": "p", "name": "w2", "address": "b", "health": "down", "ejected": true, "ejected_for": "reset a build",
+         "last_error": "refused"}]})"};
+    CHECK(status(s.server(), false, s.to()) == ok);
+    CHECK_THAT(s.out.str(), Catch::Contains("w1      ejected") && Catch::Contains("reset a build") &&
+                                Catch::Contains("w2      down") && Catch::Contains("refused"));
+}
+
 TEST_CASE("status of what is no admin server, or of none, fails with the reason")
 {
     stage s;

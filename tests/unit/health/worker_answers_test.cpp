@@ -123,6 +123,27 @@ TEST_CASE("a connection that can't be made is told in the words of a TCP probe")
     CHECK(unavailable("Connection refused", true).detail == "tcp://a:1: ListWorkers: UNAVAILABLE: Connection refused");
 }
 
+TEST_CASE("a server serves when its health service says so, and not otherwise")
+{
+    endpoint where;
+    where.host = "a";
+    where.port = 1;
+    const auto wrong = [&](std::string_view response) {
+        const auto read = read_serving(where, response);
+        REQUIRE_FALSE(read.has_value());
+        return std::pair{read.error().code, read.error().detail};
+    };
+    CHECK(read_serving(where, "\x08\x01").has_value());
+    // Fields of a later version.
+    CHECK(read_serving(where, "\x08\x01\x12\x01x").has_value());
+    CHECK(wrong("") == std::pair{errc::unreachable, std::string{"tcp://a:1: Health/Check: UNKNOWN"}});
+    CHECK(wrong("\x08\x02") == std::pair{errc::unreachable, std::string{"tcp://a:1: Health/Check: NOT_SERVING"}});
+    CHECK(wrong("\x08\x03").second == "tcp://a:1: Health/Check: SERVICE_UNKNOWN");
+    CHECK(wrong("\x08\x07").second == "tcp://a:1: Health/Check: status 7");
+    CHECK(wrong("\xff").first == errc::protocol);
+    CHECK(wrong("\x0a\x01x").second == "tcp://a:1: Health/Check: an answer that can't be read");
+}
+
 TEST_CASE("a message of a worker is one line, and not endless")
 {
     const auto why = unavailable("a\nb" + std::string(10'000, 'x'), true);

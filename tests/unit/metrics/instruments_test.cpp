@@ -185,6 +185,11 @@ TEST_CASE("the state of workers is read when it is asked for")
     CHECK(value_of(after, R"(buildkit_lb_worker_up{pool="default",worker="w2"})") == 0);
     CHECK(value_of(after, R"(buildkit_lb_worker_active_builds{pool="default",worker="w1"})") == 1);
     CHECK(value_of(after, R"(buildkit_lb_worker_draining{pool="default",worker="w3"})") == 0);
+    CHECK(value_of(after, R"(buildkit_lb_worker_ejected{pool="default",worker="w3"})") == 0);
+
+    pool->set_outliers({.consecutive_failures = 1}, {});
+    pool->report_fault(*snapshot->workers[2].worker, balancer::traffic_fault::reset, "reset", {});
+    CHECK(value_of(all.expose(), R"(buildkit_lb_worker_ejected{pool="default",worker="w3"})") == 1);
 }
 
 TEST_CASE("the process tells its memory, descriptors, CPU time and start")
