@@ -82,8 +82,8 @@ class Worker:
         script = 'mount -t tmpfs tmpfs /run && exec "$@"'
         self._daemon = Daemon(
             f"worker {self.name}",
-            [*self._inside, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh",
-             tools.program("buildkitd", self.version), "--config", self.config,
+            [*self._inside, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "sh", "-c", script, "sh", tools.program("buildkitd", self.version), "--config", self.config,
              "--root", self.root, "--addr", self.address, "--oci-worker-net", "host"],
             self.log, env={**os.environ, "TMPDIR": str(scratch)}, outlive=self._outlive)
         self._pid = None
@@ -136,8 +136,8 @@ class Worker:
 
     def buildctl(self, *args, check=True):
         # From inside, so that it can be asked whatever becomes of the network.
-        return subprocess.run([*self._inside, tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args],
-                              capture_output=True, text=True, timeout=60, check=check)
+        argv = [*self._inside, tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check)
 
     def history(self):
         """ref -> BuildRecord of every build this worker knows, finished or running."""
