@@ -63,7 +63,7 @@ TEST_CASE("pools are listed with their workers and queue")
     server.pool->set_health(*server.pool->snapshot()->workers[0].worker, balancer::worker_health::up, "");
     CHECK(body_of(server.connect().get("/api/v1/pools")) ==
           json::parse(R"({"pools": [{"name": "default", "policy": "round-robin", "ready": true, "workers": 2, "up": 1,
-              "draining": 0, "active_builds": 1, "internal_builds": 0, "queue_length": 0, "queue_max_length": 1000}]})"));
+              "draining": 0, "ejected": 0, "active_builds": 1, "internal_builds": 0, "queue_length": 0, "queue_max_length": 1000}]})"));
 }
 
 TEST_CASE("a wait is answered when the last build has ended")
