@@ -47,13 +47,14 @@ asio::awaitable<void> flow_content(call_ptr c)
         co_return;
     }
     auto& shared = c->connection().service().shared;
-    auto where = shared.digests.find(*digest);
-    if (where && !can_be_asked(*shared.pool.workers->snapshot(), *where)) {
-        where = nullptr;  // others may have the same content
-    }
+    const auto remembered = shared.digests.find(*digest);
+    auto where = remembered;
     pool_failures failures;
-    if (!where) {
+    if (!where || !can_be_asked(*shared.pool.workers->snapshot(), *where)) {
+        // Others may have the same content. If not: a worker that has left the pool since, or is said to be down, may
+        // answer all the same, and the build whose record it is has only just ended.
         where = co_await find_content(c, *digest, failures);
+        where = where ? where : remembered;
     }
     if (where) {
         co_await relay_to_worker(c, where);

@@ -297,6 +297,24 @@ TEST_CASE("content whose worker is down is read from another one that has it too
     CHECK(stage.workers[0].calls().empty());
 }
 
+TEST_CASE("content that only a worker has which has just left the pool is read from there")
+{
+    buildkit_stage stage{2};
+    stage.workers[0].on_call = [](grpc_stream& c) { c.answer("the content"); };
+    stage.workers[1].on_call = [](grpc_stream& c) { c.finish(grpc_code::not_found, "content: not found"); };
+    stage.lb->buildkit().digests.learn(digest('b'), stage.lb->worker(0));
+    balancer::worker_settings staying;
+    staying.name = "w2";
+    staying.address = stage.lb->worker(1)->address();
+    stage.lb->pool().set_workers({staying});
+    stage.lb->pool().drop_idle_leavers();
+    wire::content::ReadContentRequest read;
+    read.set_digest(digest('b'));
+    CHECK(ask(stage, content_read_path, read.SerializeAsString()).messages == std::vector<std::string>{"the content"});
+    read.set_digest(digest('c'));
+    CHECK(ask(stage, content_read_path, read.SerializeAsString()).status() == grpc_code::not_found);
+}
+
 TEST_CASE("Status of a build that ended long ago goes to the worker whose history has it, and no other is kept waiting")
 {
     buildkit_stage stage{3};
