@@ -252,6 +252,9 @@ TEST_CASE("protocol tcp: a worker that resets connections in use is ejected, one
         peer client = lb.connect();
         peer worker = bad.accept();
         REQUIRE(worker.connected());
+        // Not before the balancer has seen the connection, which would be a worker that can't be connected to.
+        REQUIRE(worker.send("hello"));
+        REQUIRE(client.receive(5) == "hello");
         worker.reset();
         REQUIRE(client.wait_for_end() == ending::reset);
         const auto deadline = clock::now() + 10s;
