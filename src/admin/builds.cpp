@@ -58,6 +58,9 @@ json describe(const build_summary& b)
     add_known("worker", b.worker);
     add_known("policy", b.policy);
     add_known("reason", b.reason);
+    if (!b.lost_workers.empty()) {
+        about["lost_workers"] = b.lost_workers;
+    }
     about["linked"] = b.linked;
     about["arrived"] = utc(b.arrived);
     about["waited"] = seconds(b.waited);
@@ -68,6 +71,7 @@ json describe(const build_summary& b)
         }
         return about;
     }
+    about["attempts"] = b.attempts;
     about["duration"] = seconds(b.took);
     about["steps"] = b.steps;
     about["cached"] = b.cached;

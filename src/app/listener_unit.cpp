@@ -50,6 +50,7 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
                                 .pool_call_timeout = limits.pool_call_timeout,
                                 .key_sources = configured.affinity.keys,
                                 .routes_by_key = configured.policy == config::policy::cache_affinity,
+                                .failover = failover_settings_of(configured),
                                 .require = from.require,
                                 .hosts = {}}));
 }

@@ -11,7 +11,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
                      metrics::instruments& instruments)
     : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from, limits), make_policy(from),
                                                 queue_settings_of(from), platform_settings_of(from)),
-               duration{from.connect_timeout}},
+               duration{from.connect_timeout}, duration{from.failover.liveness}},
       buildkit{upstream, placement_limits_of(limits)},
       control_{control},
       instruments_{instruments},
@@ -78,6 +78,7 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
         begin_discovery();
     }
     upstream.connect_timeout = duration{from.connect_timeout};
+    upstream.liveness = duration{from.failover.liveness};
     buildkit.placement.set_limits(placement_limits_of(limits));
     buildkit.builds.keep_recent(limits.recent_builds);
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),

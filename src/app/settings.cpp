@@ -37,6 +37,11 @@ balancer::outlier_settings outlier_settings_of(const config::pool& from)
     return {o.consecutive_failures, o.ejection_time, o.max_ejection_time, o.max_ejected};
 }
 
+balancer::failover_settings failover_settings_of(const config::pool& from)
+{
+    return {from.failover.attempts, from.failover.record.value, from.failover.liveness};
+}
+
 balancer::platform_settings platform_settings_of(const config::pool& from)
 {
     return {from.platform_routing, from.default_platform == "auto" ? std::string{} : from.default_platform};

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "balancer/failover.hpp"
 #include "balancer/placement.hpp"
 #include "balancer/pool.hpp"
 #include "config/config.hpp"
@@ -13,6 +14,7 @@ namespace buildkit_lb::app {
 std::unique_ptr<balancer::policy> make_policy(const config::pool& from);
 balancer::queue_settings queue_settings_of(const config::pool& from);
 balancer::outlier_settings outlier_settings_of(const config::pool& from);
+balancer::failover_settings failover_settings_of(const config::pool& from);
 balancer::platform_settings platform_settings_of(const config::pool& from);
 /// The configured workers, then those at `discovered`.
 std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits,

@@ -29,9 +29,10 @@ std::string_view to_string(rejection why);
 /// A build that wants a worker.
 struct admission_request {
     pick_context context;
-    std::string key;         ///< the keys of waiting builds take turns
-    std::string invocation;  ///< builds of one invocation of a client may wait for one another
-    bool ahead = false;      ///< it had a worker that turned out to be gone: first in the queue
+    std::string key;             ///< the keys of waiting builds take turns
+    std::string invocation;      ///< builds of one invocation of a client may wait for one another
+    bool ahead = false;          ///< it had a worker that turned out to be gone: first in the queue
+    bool waits_for_any = false;  ///< it waits for a worker that is down, too, whatever queue_settings say
     time_point now;
     /// Called once, on any thread, when the outcome is `waiting` and the build does not leave the queue before.
     std::function<void(admission)> then;

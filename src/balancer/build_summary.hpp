@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/types.hpp"
 
@@ -20,8 +21,10 @@ struct build_summary {
     std::string invocation;  ///< of the client: its trace id, or its connection
     std::string key;
     std::string key_source;
-    bool linked = false;  ///< it takes another build as its input, or looks so
-    std::string worker;
+    bool linked = false;                    ///< it takes another build as its input, or looks so
+    std::string worker;                     ///< the last one
+    std::vector<std::string> lost_workers;  ///< it was lost with these, in this order
+    std::uint32_t attempts = 0;             ///< how often it was sent to a worker
     std::string policy;
     std::string reason;
     std::chrono::system_clock::time_point arrived;

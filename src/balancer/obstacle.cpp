@@ -11,6 +11,9 @@ obstacle find_standing_obstacle(const worker_view& view, const pick_context& con
     if (std::find(context.excluded.begin(), context.excluded.end(), w) != context.excluded.end()) {
         return obstacle::tried;
     }
+    if (std::find(context.lost.begin(), context.lost.end(), w) != context.lost.end()) {
+        return obstacle::lost;
+    }
     if (view.leaving) {
         return obstacle::leaving;
     }
@@ -59,6 +62,7 @@ std::string describe(obstacle what, const worker_view& view)
     const auto& w = *view.worker;
     switch (what) {
         case obstacle::tried: return "could not be connected to";
+        case obstacle::lost: return "has lost this build";
         case obstacle::leaving: return "leaving the pool";
         case obstacle::draining: return "draining";
         case obstacle::down: return view.last_error.empty() ? "down" : "down: " + view.last_error;

@@ -9,7 +9,7 @@
 namespace buildkit_lb::balancer {
 
 /// What keeps a worker from taking a build.
-enum class obstacle : std::uint8_t { none, tried, leaving, draining, down, going_away, ejected, full };
+enum class obstacle : std::uint8_t { none, tried, lost, leaving, draining, down, going_away, ejected, full };
 
 /// What keeps it from taking a build whatever its load is: all but `full`.
 obstacle find_standing_obstacle(const worker_view& view, const pick_context& context);

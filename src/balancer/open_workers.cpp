@@ -40,7 +40,8 @@ bool open_workers::fill_once(std::vector<std::uint32_t>& limits, const pool_snap
 std::span<const std::uint32_t> open_workers::limits(const std::shared_ptr<const pool_snapshot>& snapshot,
                                                     const pick_context& context)
 {
-    if (!context.excluded.empty() || context.include_down || context.include_ejected || context.over_cap) {
+    if (!context.excluded.empty() || !context.lost.empty() || context.include_down || context.include_ejected ||
+        context.over_cap) {
         fill(other_, *snapshot, context);
         return other_;
     }

@@ -15,6 +15,8 @@ namespace buildkit_lb::balancer {
 struct pick_context {
     /// Workers that were tried for this build and failed.
     std::vector<std::shared_ptr<worker>> excluded;
+    /// Workers that this build was lost with: it does not go there again, however they fare since.
+    std::vector<std::shared_ptr<worker>> lost;
     /// Consider workers that are down too: the last resort of `protocol: tcp`, where a probe may know less than a try.
     bool include_down = false;
     /// Consider workers that are ejected too.

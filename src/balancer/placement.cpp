@@ -1,7 +1,6 @@
 #include "balancer/placement.hpp"
 
 #include <algorithm>
-#include <map>
 
 namespace buildkit_lb::balancer {
 namespace {
@@ -60,6 +59,14 @@ void placement::placed(const std::string& ref, worker_ptr where)
         settle_children(out);
     }
     call_all(out);
+}
+
+void placement::lost(const std::string& ref)
+{
+    const std::lock_guard lock{mutex_};
+    if (const auto found = builds_.find(ref); found != builds_.end()) {
+        found->second.where = nullptr;
+    }
 }
 
 void placement::failed(const std::string& ref, const failure& why)
@@ -254,7 +261,7 @@ void placement::try_find_source(build& of, news& out)
     }
 }
 
-void placement::find_parent(const std::string& ref, parent_continuation then)
+void placement::find_parent(const std::string& ref, parent_continuation then, std::vector<worker_ptr> not_on)
 {
     news out;
     {
@@ -264,6 +271,7 @@ void placement::find_parent(const std::string& ref, parent_continuation then)
             out.emplace_back([then = std::move(then)] { then(nullptr); });
         } else {
             found->second.find_parent = std::move(then);
+            found->second.not_on = std::move(not_on);
             orphans_.insert(ref);
             try_find_parent(found->second, out);
         }
@@ -271,11 +279,9 @@ void placement::find_parent(const std::string& ref, parent_continuation then)
     call_all(out);
 }
 
-void placement::try_find_parent(build& child, news& out)
+placement::parents placement::parents_of(const build& child) const
 {
-    if (!child.inputs) {
-        return;
-    }
+    parents found;
     // A session that the child names itself says nothing about its parents, unless it is all there is: a context that
     // all targets share is then the only trace of them.
     const auto& own = child.what.sessions;
@@ -285,36 +291,63 @@ void placement::try_find_parent(build& child, news& out)
             telling.push_back(session);
         }
     }
-    const bool only_shared = telling.empty();
-    std::map<worker_ptr, std::unordered_set<std::string>> parents;
-    for (const auto& session : only_shared ? child.inputs->sessions : telling) {
+    found.only_shared = telling.empty();
+    for (const auto& session : found.only_shared ? child.inputs->sessions : telling) {
         const auto builds = builds_of_session_.find(session);
         if (builds == builds_of_session_.end()) {
             continue;
         }
         for (const auto& ref : builds->second) {
-            if (ref == child.what.ref) {
-                continue;
+            if (ref != child.what.ref) {
+                found.all[ref] = builds_.at(ref).where;
             }
-            const build& parent = builds_.at(ref);
-            if (parent.where) {
-                parents[parent.where].insert(ref);
-            } else if (!only_shared) {
-                return;  // asked again when it is placed
-            }
+        }
+    }
+    return found;
+}
+
+bool placement::is_on(const worker_ptr& where, const std::vector<worker_ptr>& some)
+{
+    return std::find(some.begin(), some.end(), where) != some.end();
+}
+
+void placement::try_find_parent(build& child, news& out)
+{
+    if (!child.inputs) {
+        return;
+    }
+    const auto parents = parents_of(child);
+    std::map<worker_ptr, std::size_t> counts;
+    for (const auto& [ref, where] : parents.all) {
+        if (where && !is_on(where, child.not_on)) {
+            ++counts[where];
+        } else if (!parents.only_shared) {
+            return;  // asked again when it is placed
         }
     }
     worker_ptr best;
     std::size_t most = 0;
-    for (const auto& [where, refs] : parents) {
-        if (refs.size() > most) {
-            most = refs.size();
+    for (const auto& [where, count] : counts) {
+        if (count > most) {
+            most = count;
             best = where;
         }
     }
     out.emplace_back([then = std::move(child.find_parent), best] { then(best); });
     child.find_parent = nullptr;
     orphans_.erase(child.what.ref);
+}
+
+bool placement::parent_stays(const std::string& ref) const
+{
+    const std::lock_guard lock{mutex_};
+    const auto child = builds_.find(ref);
+    if (child == builds_.end() || !child->second.inputs) {
+        return false;
+    }
+    const auto parents = parents_of(child->second);
+    return std::any_of(parents.all.begin(), parents.all.end(),
+                       [&](const auto& parent) { return is_on(parent.second, child->second.not_on); });
 }
 
 void placement::settle_children(news& out)

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -72,6 +73,10 @@ public:
     /// to know where their parent is.
     void placed(const std::string& ref, worker_ptr where);
 
+    /// Its worker was lost, and it will be placed() again: calls that come meanwhile are held, and linked builds wait
+    /// to know where it will be.
+    void lost(const std::string& ref);
+
     /// The balancer gives the build up before any worker saw it. Calls held for it end with `why`, and so do those that
     /// come later, as long as it is among the latest that failed: a client that asks for a build nobody knows tries for
     /// long.
@@ -115,8 +120,11 @@ public:
 
     /// On which worker are the parents of the linked build `ref`? Waits until its LLBBridge/Solve was read
     /// (inputs_known) and every parent it names is placed, failed or ended. With several parents: the worker with most
-    /// of them.
-    void find_parent(const std::string& ref, parent_continuation then);
+    /// of them. A parent on one of `not_on`, workers that were lost, is about to be placed elsewhere: it is waited for.
+    void find_parent(const std::string& ref, parent_continuation then, std::vector<worker_ptr> not_on = {});
+
+    /// A pending find_parent() of `ref` waits for a parent that is on one of its `not_on` still.
+    bool parent_stays(const std::string& ref) const;
 
     /// What is held and known now, for metrics and for tests that nothing is left behind.
     struct counts {
@@ -140,6 +148,7 @@ private:
         worker_ptr where;  // null until placed
         std::optional<build_inputs> inputs;
         parent_continuation find_parent;
+        std::vector<worker_ptr> not_on;  // of find_parent
         source_continuation find_source;
     };
     /// Continuations to call once the lock is released.
@@ -151,6 +160,13 @@ private:
     void give_up(const std::string& ref, const failure& why, news& out);
     void remember(const std::string& ref, const worker_ptr& where);
     void settle_children(news& out);
+    /// The builds that a linked one takes as its inputs, by Ref, and where they are.
+    struct parents {
+        std::map<std::string, worker_ptr> all;
+        bool only_shared = false;  // all they have in common with it is a session that it names itself
+    };
+    parents parents_of(const build& child) const;
+    static bool is_on(const worker_ptr& where, const std::vector<worker_ptr>& some);
     void try_find_parent(build& child, news& out);
     static void try_find_source(build& of, news& out);
 

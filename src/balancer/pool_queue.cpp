@@ -61,13 +61,16 @@ admission pool::admit_locked(admission_request request)
     const fitting_workers fitting{*snapshot_, request.context.needs, platform_settings_};
     bool some_fit = false;
     bool some_full = false;
+    bool some_down = false;
     // Where nobody else is left, those that are ejected count: one that is full is waited for.
     pick_context any = request.context;
     any.include_ejected = true;
     for (const auto& view : snapshot_->workers) {
         if (fitting.of(view) != fitness::none) {
             some_fit = true;
-            some_full = some_full || find_obstacle(view, any) == obstacle::full;
+            const obstacle what = find_obstacle(view, any);
+            some_full = some_full || what == obstacle::full;
+            some_down = some_down || what == obstacle::down;
         }
     }
     if (!some_fit && !snapshot_->workers.empty()) {
@@ -76,7 +79,7 @@ admission pool::admit_locked(admission_request request)
     if (internal && some_full) {
         return refuse(rejection::internal_limit, request.context, 0);
     }
-    if (!some_full && !queue_settings_.wait_when_empty) {
+    if (!some_full && !queue_settings_.wait_when_empty && !(request.waits_for_any && some_down)) {
         return refuse(rejection::no_worker, request.context, 0);
     }
     if (!internal && queue_.size() >= queue_settings_.max_length) {

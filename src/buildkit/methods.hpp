@@ -21,7 +21,9 @@ enum class method : std::uint8_t {
     llb_return,
     llb_container,  ///< NewContainer, ReleaseContainer, ExecProcess and the …Container file calls: no restart after
                     ///< them
-    llb_other,      ///< any other call of LLBBridge, known here or not: it still names its build in a header
+    llb_ref,        ///< ReadFile, ReadDir, StatFile, Evaluate: they name a result of LLBBridge/Solve
+    llb_question,   ///< the other ones of a request and an answer: their requests can be sent again as they are
+    llb_other,      ///< a call of LLBBridge that is not known here: it still names its build in a header
     content_info,
     content_read,
     content_other,

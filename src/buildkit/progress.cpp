@@ -105,4 +105,11 @@ std::string placed_line(std::string_view ref, std::string_view worker, std::stri
     return progress_vertex{ref, "placed:" + name, name}.finished(at);
 }
 
+std::string restarted_line(std::string_view ref, std::size_t attempt, std::string_view lost, std::string_view worker,
+                           wall_time at)
+{
+    const std::string name = std::string{lost} + " was lost; the build starts again on " + std::string{worker};
+    return progress_vertex{ref, "restarted:" + std::to_string(attempt), name}.finished(at);
+}
+
 }  // namespace buildkit_lb::buildkit

@@ -51,4 +51,9 @@ std::string progress_digest(std::string_view ref, std::string_view suffix);
 /// `[buildkit-lb] w2 (least-active-builds)` as one finished vertex, framed: what the client is told of a pick.
 std::string placed_line(std::string_view ref, std::string_view worker, std::string_view reason, wall_time at);
 
+/// `[buildkit-lb] w2 was lost; the build starts again on w3` as one finished vertex, framed. `attempt` counts the times
+/// the build was begun, this one included.
+std::string restarted_line(std::string_view ref, std::size_t attempt, std::string_view lost, std::string_view worker,
+                           wall_time at);
+
 }  // namespace buildkit_lb::buildkit

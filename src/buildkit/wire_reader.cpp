@@ -33,9 +33,17 @@ bool wire_reader::read_varint(std::uint64_t& value)
 
 bool wire_reader::next()
 {
-    if (malformed_ || rest_.empty()) {
+    const std::string_view before = rest_;
+    if (malformed_ || rest_.empty() || !read_field()) {
+        raw_ = {};
         return false;
     }
+    raw_ = before.substr(0, before.size() - rest_.size());
+    return true;
+}
+
+bool wire_reader::read_field()
+{
     bytes_ = {};
     varint_ = 0;
     std::uint64_t tag = 0;

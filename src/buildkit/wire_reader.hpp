@@ -23,6 +23,9 @@ public:
     std::uint32_t number() const { return number_; }
     type wire_type() const { return type_; }
 
+    /// The current field as it stands in the message, its tag included.
+    std::string_view raw() const { return raw_; }
+
     /// The value of the current field. A field of another wire type than the one asked for makes the message
     /// malformed, and the value empty.
     std::string_view bytes();
@@ -31,11 +34,13 @@ public:
 
 private:
     bool fail();
+    bool read_field();
     bool read_varint(std::uint64_t& value);
 
     std::string_view rest_;
     std::uint32_t number_ = 0;
     type type_ = type::varint;
+    std::string_view raw_;
     std::string_view bytes_;
     std::uint64_t varint_ = 0;
     bool malformed_ = false;

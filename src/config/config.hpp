@@ -110,8 +110,9 @@ struct queue {
 };
 
 struct failover {
-    std::uint32_t attempts = 2;  ///< 0: off
-    byte_count record{16ULL << 20};
+    std::uint32_t attempts = 2;      ///< how often a build may start again on another worker; 0: off
+    byte_count record{16ULL << 20};  ///< kept of a build to repeat it
+    milliseconds liveness = 30s;     ///< a worker with builds that is silent for so long is lost; 0s: never
 };
 
 struct pool {

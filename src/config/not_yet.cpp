@@ -10,10 +10,6 @@ namespace {
 constexpr std::array table{
     missing_feature{"listeners[].proxy_protocol", "off"},
     missing_feature{"listeners[].tls", ""},
-    // The defaults of failover begin to matter when it is there; until then a file that leaves them out gets none of
-    // it, as one that turns it off.
-    missing_feature{"pools[].failover.attempts", "0"},
-    missing_feature{"pools[].failover.record", ""},
     missing_feature{"pools[].tls", ""},
 };
 

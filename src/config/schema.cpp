@@ -117,6 +117,7 @@ void read_failover(section& in, failover& out)
 {
     in.optional("attempts", out.attempts, whole_number{0, 10});
     in.optional("record", out.record, byte_size{64_KiB, 1'048'576_KiB});
+    in.optional("liveness", out.liveness, time_span{0ms, 1h});
 }
 
 void read_pool(section& in, pool& out)

@@ -100,6 +100,8 @@ instruments::instruments(std::string_view version)
                            .Name("buildkit_lb_build_duration_seconds")
                            .Help("Time from sending a build to its worker to its end.")
                            .Register(registry_)},
+      failovers_{counter(registry_, "buildkit_lb_failovers_total",
+                         "Builds that were lost with a worker, by what became of them.")},
       build_steps_{counter(registry_, "buildkit_lb_build_steps_total",
                            "Completed build steps, by whether the worker had them cached.")},
       queue_waits_{prometheus::BuildHistogram()
@@ -154,6 +156,9 @@ void instruments::add_worker(std::string_view pool, std::string_view worker)
     }
     for (const auto result : {build_result::ok, build_result::error, build_result::canceled}) {
         builds_.Add(worker_labels(pool, worker, "result", to_string(result)));
+    }
+    for (const char* result : {"restarted", "refused", "exhausted", "no_worker"}) {
+        failovers_.Add(worker_labels(pool, worker, "result", result));
     }
     for (const char* cache : {"hit", "miss"}) {
         build_steps_.Add(worker_labels(pool, worker, "cache", cache));
@@ -229,6 +234,11 @@ void instruments::build_ended(std::string_view pool, std::string_view worker, bu
 {
     builds_.Add(worker_labels(pool, worker, "result", to_string(result))).Increment();
     duration_of(pool, worker).Observe(std::chrono::duration<double>{took}.count());
+}
+
+void instruments::failed_over(std::string_view pool, std::string_view worker, std::string_view result)
+{
+    failovers_.Add(worker_labels(pool, worker, "result", result)).Increment();
 }
 
 void instruments::steps_completed(std::string_view pool, std::string_view worker, std::uint64_t cached,

@@ -109,6 +109,10 @@ public:
     /// A build that was placed on `worker` has ended, `took` after its Solve was sent there.
     void build_ended(std::string_view pool, std::string_view worker, build_result result, duration took);
 
+    /// A build was lost with `worker`: it was sent to another one (`restarted`), could not be sent again (`refused`),
+    /// has lost too many (`exhausted`), or no other worker could take it (`no_worker`).
+    void failed_over(std::string_view pool, std::string_view worker, std::string_view result);
+
     /// Steps of a build that have completed: out of the cache, or by running.
     void steps_completed(std::string_view pool, std::string_view worker, std::uint64_t cached, std::uint64_t run);
 
@@ -152,6 +156,7 @@ private:
     counters& pool_call_failures_;
     counters& builds_;
     histograms& build_durations_;
+    counters& failovers_;
     counters& build_steps_;
     histograms& queue_waits_;
     counters& queue_rejected_;

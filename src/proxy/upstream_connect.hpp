@@ -16,6 +16,7 @@ namespace buildkit_lb::proxy {
 struct upstream_pool {
     std::shared_ptr<balancer::pool> workers;
     std::atomic<duration> connect_timeout{};
+    std::atomic<duration> liveness{};  ///< so long a worker with calls may say nothing; zero: for ever
 };
 
 /// A connection to a worker, and the pick that led to it.

@@ -11,6 +11,9 @@ from harness.manybuilds import endings
 from harness.process import wait_until
 from harness.stack import where
 
+# A loss is the end of the build here; see test_failover.py.
+NO_FAILOVER = {"attempts": 0}
+
 EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
 
 
@@ -48,8 +51,8 @@ def test_a_killed_client_frees_its_worker(stack, shared_workers, patient, progra
 
 def test_a_killed_worker_fails_its_builds_which_name_it(stack, patient):
     victim, other = workers = stack.workers("current", "v0.13")
-    lb = stack.balancer([buildkit_pool([victim], "victim"), buildkit_pool(workers, "all")], protocol="buildkit",
-                        log={"level": "debug"})
+    lb = stack.balancer([buildkit_pool([victim], "victim", failover=NO_FAILOVER), buildkit_pool(workers, "all")],
+                        protocol="buildkit", log={"level": "debug"})
     clients = [stack.client(program, version) for program, version in VERSIONS]
     builds = [client.start_build(lb.address_of("victim"), patient, args={"ID": str(i), "SECONDS": "300"})
               for i, client in enumerate(clients)]
@@ -70,7 +73,7 @@ def test_a_killed_worker_fails_its_builds_which_name_it(stack, patient):
 
 def test_builds_of_the_same_connection_and_session_outlive_the_worker_of_others(stack, patient):
     workers = stack.workers("current", "v0.13", "current")
-    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
+    lb = stack.balancer([buildkit_pool(workers, failover=NO_FAILOVER)], protocol="buildkit", log={"level": "debug"})
     running = stack.client("manybuilds").start_all(lb.address, patient, 6, 15)
     running.wait_step(*range(6))
     assert lb.metric("buildkit_lb_connections") == 1
@@ -92,7 +95,7 @@ def test_builds_of_the_same_connection_and_session_outlive_the_worker_of_others(
 
 def test_a_bake_ends_with_the_reason_when_one_of_its_workers_is_killed(stack, patient):
     workers = stack.workers("current", "current")
-    lb = stack.balancer([buildkit_pool(workers)], protocol="buildkit", log={"level": "debug"})
+    lb = stack.balancer([buildkit_pool(workers, failover=NO_FAILOVER)], protocol="buildkit", log={"level": "debug"})
     targets = {f"t{i}": {"context": str(patient), "args": {"ID": str(i), "SECONDS": "30"}} for i in range(4)}
     running = start_bake(stack.client("buildx"), lb.address, targets)
     # Not by its output: of parallel steps buildx prints one at a time, for five seconds.

@@ -27,14 +27,49 @@ void build_record::moves(motion_state how)
 {
     const std::lock_guard lock{mutex_};
     motion_ = how;
-    was_placed_ = was_placed_ || how == motion_state::running;
     last_moved_ = clock::now();
 }
 
-bool build_record::was_placed() const
+void build_record::placed(build_place where)
 {
     const std::lock_guard lock{mutex_};
-    return was_placed_;
+    if (!first_placed_) {
+        first_placed_ = where.since;
+    }
+    place_ = std::move(where);
+    ++attempts_;
+    motion_ = motion_state::running;
+    last_moved_ = clock::now();
+}
+
+std::optional<build_place> build_record::place() const
+{
+    const std::lock_guard lock{mutex_};
+    return place_;
+}
+
+std::optional<time_point> build_record::first_placed() const
+{
+    const std::lock_guard lock{mutex_};
+    return first_placed_;
+}
+
+void build_record::lost_with(std::string worker)
+{
+    const std::lock_guard lock{mutex_};
+    lost_workers_.push_back(std::move(worker));
+}
+
+std::vector<std::string> build_record::lost_workers() const
+{
+    const std::lock_guard lock{mutex_};
+    return lost_workers_;
+}
+
+std::string build_record::close_open_steps()
+{
+    const std::lock_guard lock{mutex_};
+    return status_.close_open(std::chrono::system_clock::now());
 }
 
 std::optional<balancer::build_motion> build_record::motion() const
@@ -77,14 +112,17 @@ balancer::build_summary build_record::summary(const std::string& pool, time_poin
         s.key = key;
         s.key_source = key_source;
     }
-    if (was_placed_) {
-        s.worker = worker;
-        s.policy = policy;
-        s.reason = reason;
-        s.waited = placed - arrived;
-        s.took = now - placed;
+    if (place_) {
+        s.worker = place_->worker;
+        s.policy = place_->policy;
+        s.reason = place_->reason;
+        s.waited = *first_placed_ - arrived;
+        s.took = now - *first_placed_;
     }
-    s.state = was_placed_ || motion_ != motion_state::none ? stage::active : stage::queued;
+    s.lost_workers = lost_workers_;
+    s.attempts = attempts_;
+    // One that was lost with its worker and waits for another is queued again.
+    s.state = motion_ != motion_state::none || (place_ && !waiting_.place) ? stage::active : stage::queued;
     if (s.state == stage::queued && waiting_.place) {
         s.position = waiting_.place->position.load(std::memory_order_relaxed);
         s.length = waiting_.place->length.load(std::memory_order_relaxed);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -27,9 +28,18 @@ struct build_wait_state {
     std::shared_ptr<const balancer::waiting_build> place;  ///< its place in the queue, when it waits for a worker
 };
 
+/// Where a build is, and why.
+struct build_place {
+    std::string worker;
+    std::string policy;
+    std::string reason;
+    bool linked_to_parent = false;  ///< it was placed with the build that is its input
+    time_point since;               ///< when it was sent there
+};
+
 /// What is known of one build while it runs: shared by the thread of its Solve, which makes it, and those of its
 /// Status streams.
-class build_record {
+class build_record : public std::enable_shared_from_this<build_record> {
 public:
     // Written before it is entered in the registry, constant afterwards.
     std::string ref;
@@ -39,15 +49,9 @@ public:
     std::size_t sessions = 0;
     time_point arrived;
 
-    // Written by the thread of Solve before the build is placed, constant afterwards: not to be read before.
-    // The key is known before anything else of it: see key_is_known().
+    // Written by the thread of Solve before key_is_known(), constant afterwards: not to be read before.
     std::string key;  ///< what it shares with other builds of its project; empty: nothing
     std::string key_source;
-    std::string worker;
-    std::string policy;
-    std::string reason;
-    bool linked_to_parent = false;  ///< it was placed with the build that is its input
-    time_point placed;
 
     /// `key` and `key_source` are written and stay so. By the thread of Solve.
     void key_is_known();
@@ -60,10 +64,26 @@ public:
     enum class motion_state : std::uint8_t { none, being_sent, running };
     /// By the thread of Solve, or whichever gives it a worker.
     void moves(motion_state how);
+    /// It is sent to a worker, for the first time or because it was lost with another. By the thread of Solve.
+    void placed(build_place where);
+    /// Where it is, or was last; nothing before it was placed. Any thread.
+    std::optional<build_place> place() const;
+    /// When it was sent to its first worker. Any thread.
+    std::optional<time_point> first_placed() const;
+
+    /// Its worker was lost with it. By the thread of Solve.
+    void lost_with(std::string worker);
+    /// By their names, in that order. Any thread.
+    std::vector<std::string> lost_workers() const;
+    /// Ends the steps that are open at its worker now, for the client: see build_status::close_open().
+    std::string close_open_steps();
+
+    /// A call of it has come over another connection than its Solve. Any thread.
+    void note_call_elsewhere() { called_elsewhere_.store(true, std::memory_order_relaxed); }
+    bool called_elsewhere() const { return called_elsewhere_.load(std::memory_order_relaxed); }
+
     /// How it gets on; nullopt while it has no worker. What is being sent is busy. Any thread.
     std::optional<balancer::build_motion> motion() const;
-    /// It has been sent to its worker, which may have answered: what tells of its place may be read. Any thread.
-    bool was_placed() const;
 
     /// A StatusResponse of the worker's has passed. Any thread.
     void status_message(std::string_view message);
@@ -82,7 +102,11 @@ private:
     bool key_known_ = false;
     build_wait_state waiting_;
     motion_state motion_ = motion_state::none;
-    bool was_placed_ = false;
+    std::optional<build_place> place_;
+    std::optional<time_point> first_placed_;
+    std::vector<std::string> lost_workers_;
+    std::uint32_t attempts_ = 0;
+    std::atomic<bool> called_elsewhere_{false};
     time_point last_moved_;
     buildkit::build_status status_;
     int open_status_streams_ = 0;

@@ -87,6 +87,8 @@ http2::engine& call::engine()
 asio::awaitable<std::optional<std::string>> call::first_message()
 {
     reader_.emplace(failure_source::downstream);
+    read_slices_ = 0;
+    first_.reset();
     for (;;) {
         while (read_slices_ < held_.data.size() && !first_ && !unreadable_) {
             std::string_view chunk = held_.data[read_slices_++].view();
@@ -221,12 +223,16 @@ void call::drop_input()
     if (!held_.ended) {
         engine().reset_when_sent(stream_, http2::error_code::no_error);
     }
+    drop_request();
+}
+
+void call::drop_request()
+{
     std::size_t owed = 0;
-    for (const auto& slice : held_.data) {
+    for (const auto& slice : std::exchange(held_.data, {})) {
         owed += slice.size();
     }
-    engine().consume(stream_, owed - held_.consumed);
-    held_ = {};
+    engine().consume(stream_, owed - std::exchange(held_.consumed, 0));
     release_held();
 }
 
@@ -306,14 +312,17 @@ void call::on_trailers(http2::stream_relay&, http2::header_list& trailers)
     note_status(trailers);
 }
 
+call::ending::verdict call::ending::verdict_of(grpc_code code, std::string_view details)
+{
+    // The error of a build carries details, also where its code comes from afar (a registry, the client's session).
+    // What a server, or something in front of it, says for itself has none.
+    return code == grpc_code::unavailable && details.empty() ? verdict::unavailable : verdict::answered;
+}
+
 void call::note_status(const http2::header_list& fields)
 {
     ending_.code = buildkit::parse_grpc_status(fields.get("grpc-status"));
-    // The error of a build carries details, also where its code comes from afar (a registry, the client's session).
-    // What a server, or something in front of it, says for itself has none.
-    const bool own = fields.get("grpc-status-details-bin").empty();
-    ending_.worker =
-        ending_.code == grpc_code::unavailable && own ? ending::verdict::unavailable : ending::verdict::answered;
+    ending_.worker = ending::verdict_of(ending_.code, fields.get("grpc-status-details-bin"));
     if (ending_.code != grpc_code::ok) {
         ending_.message = buildkit::percent_decode(fields.get("grpc-message"));
     }

@@ -36,6 +36,9 @@ public:
         std::string message;       ///< of an error
         /// What the end says of the worker. `nothing`: no worker's doing, or told of elsewhere (see link).
         enum class verdict : std::uint8_t { nothing, answered, unavailable, reset } worker = verdict::nothing;
+
+        /// That of trailers with this code and these `grpc-status-details-bin`.
+        static verdict verdict_of(buildkit::grpc_code code, std::string_view details);
     };
 
     call(buildkit_connection& on, http2::stream_ref stream, http2::header_list headers);
@@ -51,9 +54,12 @@ public:
 
     // ---- While it is held ----
 
-    /// The request's first message, uncompressed; what was received stays to be sent on. nullopt: the call has been
-    /// answered with an error, because there is no message, or none that can be read.
+    /// The request's first message, uncompressed; what was received stays to be sent on, or to be read again. nullopt:
+    /// the call has been answered with an error, because there is no message, or none that can be read.
     boost::asio::awaitable<std::optional<std::string>> first_message();
+
+    /// Drops what was received and held of the request: it has been read, and is sent on by somebody else.
+    void drop_request();
 
     /// Bytes received and held.
     std::size_t held_bytes() const { return held_bytes_; }

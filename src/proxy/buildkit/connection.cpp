@@ -10,6 +10,7 @@
 #include "buildkit/grpc_status.hpp"
 #include "buildkit/methods.hpp"
 #include "core/log.hpp"
+#include "proxy/buildkit/build_attempts.hpp"
 #include "proxy/buildkit/flows.hpp"
 
 namespace buildkit_lb::proxy {
@@ -140,6 +141,7 @@ void buildkit_connection::count_bytes()
 void buildkit_connection::bind(buildkit_service& service)
 {
     service_ = &service;
+    recordings_.limit = service.http2.memory_budget;
     number_ = service.shared.connections.fetch_add(1, std::memory_order_relaxed);
     links_.emplace(executor_, service.shared.pool, service.instruments, service.http2);
 }
@@ -183,8 +185,9 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}};
+    session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}, {}};
     around.on_ended = [this, uuid] { service_->shared.sessions.remove(uuid); };
+    around.on_upload = [this, uuid] { service_->shared.sessions.note_upload(uuid); };
     around.on_gone = [this, uuid] {
         service_->instruments.rpc_ended("moby.buildkit.v1.Control/Session", buildkit::name(grpc_code::ok));
         if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
@@ -235,6 +238,22 @@ asio::awaitable<result<link_table::link_ptr>> buildkit_connection::default_link(
         context.excluded.push_back(std::move(candidate));
         candidate = nullptr;
     }
+}
+
+std::shared_ptr<build_attempts> buildkit_connection::find_attempts(const std::string& ref) const
+{
+    const auto found = attempts_.find(ref);
+    return found != attempts_.end() ? found->second.lock() : nullptr;
+}
+
+void buildkit_connection::add_attempts(const std::string& ref, const std::shared_ptr<build_attempts>& build)
+{
+    attempts_[ref] = build;
+}
+
+void buildkit_connection::remove_attempts(const std::string& ref)
+{
+    attempts_.erase(ref);
 }
 
 void buildkit_connection::forget(call& ended, const call::ending& how)

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "buildkit/build_recording.hpp"
 #include "core/task_group.hpp"
 #include "http2/connection.hpp"
 #include "proxy/buildkit/call.hpp"
@@ -15,6 +16,8 @@
 #include "proxy/data_thread.hpp"
 
 namespace buildkit_lb::proxy {
+
+class build_attempts;
 
 /// One connection of a `protocol: buildkit` listener: a client's calls and sessions, and the links to the workers they
 /// need. Lives on one data thread.
@@ -54,6 +57,14 @@ public:
     /// The same, if it can be had at once.
     link_table::link_ptr find_default_link() const;
 
+    /// A build whose Solve is on this connection and that may start again elsewhere: for its other calls. nullptr:
+    /// none.
+    std::shared_ptr<build_attempts> find_attempts(const std::string& ref) const;
+    void add_attempts(const std::string& ref, const std::shared_ptr<build_attempts>& build);
+    void remove_attempts(const std::string& ref);
+    /// Bounds what is kept of its builds to repeat them.
+    buildkit::recording_budget& recordings() { return recordings_; }
+
     /// Bytes of requests that its calls hold: bounded by the memory budget of a connection.
     std::size_t held_bytes() const { return held_bytes_; }
     void note_held(std::size_t bytes) { held_bytes_ += bytes; }
@@ -81,6 +92,8 @@ private:
     std::shared_ptr<balancer::worker> default_worker_;
     std::unordered_map<const call*, std::shared_ptr<call>> calls_;
     std::unordered_map<std::string, std::shared_ptr<session>> sessions_;
+    std::unordered_map<std::string, std::weak_ptr<build_attempts>> attempts_;
+    buildkit::recording_budget recordings_;
     http2::connection connection_;
     std::size_t held_bytes_ = 0;
     time_point free_since_ = time_point::max();  // while the process stops: nothing needs the connection

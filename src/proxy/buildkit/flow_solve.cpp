@@ -1,14 +1,14 @@
-#include <boost/asio/post.hpp>
+#include <fmt/format.h>
 #include <utility>
 
 #include "buildkit/solve_info.hpp"
-#include "buildkit/url_text.hpp"
-#include "core/log.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
+#include "proxy/buildkit/build_report.hpp"
 #include "proxy/buildkit/connection.hpp"
 #include "proxy/buildkit/find_key.hpp"
 #include "proxy/buildkit/flows.hpp"
 #include "proxy/buildkit/place.hpp"
+#include "proxy/buildkit/run_attempts.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -21,69 +21,8 @@ namespace {
 // The last messages of Status may come after Solve's answer; the build's log line waits this long for them.
 constexpr auto status_patience = 2s;
 
-// Of an error, in the log and for people.
-constexpr std::size_t longest_error = 512;
-
 constexpr std::string_view require_attribute = "build-arg:BUILDKIT_LB_REQUIRE";
-
-metrics::build_result result_of(const call::ending& how)
-{
-    if (how.code == grpc_code::ok) {
-        return metrics::build_result::ok;
-    }
-    return how.client_gone || how.code == grpc_code::cancelled ? metrics::build_result::canceled
-                                                               : metrics::build_result::error;
-}
-
-double seconds(duration d)
-{
-    return std::chrono::duration<double>(d).count();
-}
-
-void report(buildkit_service& service, const build_record& r, const call::ending& how, duration took)
-{
-    const auto totals = r.totals();
-    const std::string& pool = service.shared.pool.workers->name();
-    if (!r.internal && !r.worker.empty()) {
-        service.instruments.build_ended(pool, r.worker, result_of(how), took);
-        service.instruments.steps_completed(pool, r.worker, totals.cached, totals.executed);
-        if (how.code == grpc_code::ok && totals.completed != 0) {
-            service.shared.pool.workers->build_succeeded(
-                r.key, r.worker, static_cast<double>(totals.cached) / totals.completed, clock::now());
-        }
-    }
-    std::vector<log::field> line{{"ref", r.ref},
-                                 {"pool", pool},
-                                 {"worker", r.worker},
-                                 {"policy", r.policy},
-                                 {"reason", r.reason},
-                                 {"internal", r.internal},
-                                 {"linked", r.linked},
-                                 {"key", r.key},
-                                 {"key_source", r.key_source},
-                                 {"sessions", r.sessions},
-                                 {"waited", fmt::format("{:.3f}s", seconds(r.placed - r.arrived))},
-                                 {"duration", fmt::format("{:.3f}s", seconds(took))},
-                                 {"steps", totals.completed},
-                                 {"cached", totals.cached},
-                                 {"result", metrics::to_string(result_of(how))},
-                                 {"code", buildkit::name(how.code)}};
-    const std::string error = buildkit::without_credentials(how.message).substr(0, longest_error);
-    if (!error.empty()) {
-        line.emplace_back("error", error);
-    }
-    auto summary = r.summary(pool, clock::now());
-    summary.state = balancer::build_summary::stage::ended;
-    summary.worker = r.worker;
-    summary.policy = r.policy;
-    summary.reason = r.reason;
-    summary.took = took;
-    summary.result = metrics::to_string(result_of(how));
-    summary.code = buildkit::name(how.code);
-    summary.error = error;
-    service.shared.builds.ended(r, std::move(summary));
-    log::write(r.internal ? log::level::debug : log::level::info, "build ended", line);
-}
+constexpr std::string_view failover_attribute = "build-arg:BUILDKIT_LB_FAILOVER";
 
 /// Tells the pool what the end of a build says of its worker.
 void judge(balancer::pool& pool, const balancer::worker& w, const call::ending& how)
@@ -142,6 +81,34 @@ checked<balancer::requirements> needs_of(const buildkit::solve_info& info, const
     return needs;
 }
 
+/// Whether the build starts again on another worker if its own is lost.
+checked<bool> may_restart(const buildkit::solve_info& info, const balancer::failover_settings& settings)
+{
+    const auto wanted = info.attr(failover_attribute);
+    if (!wanted.empty() && wanted != "on" && wanted != "off") {
+        return complaint{fmt::format("{}: '{}' is neither; allowed: on, off", failover_attribute, wanted)};
+    }
+    return settings.attempts != 0 && wanted != "off";
+}
+
+/// Sends Solve to the worker it is placed on and stays until it has ended: a loss of that worker is its end.
+asio::awaitable<call::ending> relay_solve(call_ptr c, running_build& build, link_table::link_ptr to)
+{
+    auto& shared = c->connection().service().shared;
+    const auto where = build.chosen->worker();
+    // From here on the call tells of its end, even when the connection is lost or the process stops.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    one_shot<call::ending> ended{c->connection().executor()};
+    c->on_ended = [tell = ended.setter()](const call::ending& how) { tell(how); };
+    c->fails_first = true;
+    c->relay_to(std::move(to));
+    build.record->placed(place_of(build));
+    shared.placement.placed(build.record->ref, where);
+    shared.traces.learn(c->headers(), where);
+    const auto how = co_await ended.wait();
+    co_return *how;
+}
+
 }  // namespace
 
 asio::awaitable<void> flow_solve(call_ptr c)
@@ -157,12 +124,18 @@ asio::awaitable<void> flow_solve(call_ptr c)
         c->fail(grpc_code::invalid_argument, "buildkit-lb: " + info.error().detail);
         co_return;
     }
-    message.reset();
     auto needs = needs_of(*info, service.require);
     if (!needs) {
         c->fail(grpc_code::invalid_argument, "buildkit-lb: " + needs.error().text);
         co_return;
     }
+
+    const auto restarts = may_restart(*info, service.failover);
+    if (!restarts) {
+        c->fail(grpc_code::invalid_argument, "buildkit-lb: " + restarts.error().text);
+        co_return;
+    }
+    message.reset();
 
     balancer::build_description what;
     what.ref = info->ref;
@@ -184,7 +157,6 @@ asio::awaitable<void> flow_solve(call_ptr c)
     build.needs = std::move(*needs);
     build_record& record = *build.record;
     record.arrived = arrived;
-    record.placed = arrived;
     if (info->linked && !info->frontend.empty()) {
         // The worker runs the frontend: what it takes as inputs is here already, and no LLBBridge/Solve will come.
         service.shared.placement.inputs_known(info->ref, {info->sessions, info->remote_source});
@@ -206,37 +178,36 @@ asio::awaitable<void> flow_solve(call_ptr c)
         report(service, record, call::ending{grpc_code_of(why), false, why.detail}, {});
         co_return;
     }
-    record.worker = build.chosen->worker()->name();
-    record.policy = build.chosen->policy;
-    record.reason = build.chosen->reason;
-    record.placed = clock::now();
+    const auto placed = clock::now();
     if (!record.internal) {
-        service.instruments.queue_waited(service.shared.pool.workers->name(), record.placed - arrived);
+        service.instruments.queue_waited(service.shared.pool.workers->name(), placed - arrived);
     }
-
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) {
         // Its client left in the very moment in which the last wait was over. The call has ended and won't tell.
         report(service, record, call::ending{grpc_code::cancelled, true, {}}, {});
         co_return;
     }
-    // From here on the call tells of its end, even when the connection is lost or the process stops.
-    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    one_shot<call::ending> ended{c->connection().executor()};
-    c->on_ended = [tell = ended.setter()](const call::ending& how) { tell(how); };
-    c->fails_first = true;
-    c->relay_to(to);
-    record.moves(build_record::motion_state::running);
-    service.shared.placement.placed(info->ref, build.chosen->worker());
-    service.shared.traces.learn(c->headers(), build.chosen->worker());
-
-    const auto how = co_await ended.wait();
-    const auto took = clock::now() - record.placed;
-    judge(*service.shared.pool.workers, *build.chosen->worker(), *how);
+    call::ending how{grpc_code::cancelled, true, {}};
+    if (*restarts) {
+        try {
+            how = co_await run_attempts(c, build, info->sessions, to);
+        } catch (const boost::system::system_error&) {
+            // Cancelled: its client has taken it back, or the process stops.
+        }
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    } else {
+        how = co_await relay_solve(c, build, to);
+    }
+    to = nullptr;
+    const auto took = clock::now() - placed;
+    if (build.chosen) {
+        judge(*service.shared.pool.workers, *build.chosen->worker(), how);
+    }
     build.end();
     one_shot<bool> status_closed{c->connection().executor()};
     record.when_status_closed(status_closed.setter());
     co_await status_closed.wait(clock::now() + status_patience);
-    report(service, record, *how, took);
+    report(service, record, how, took);
 }
 
 }  // namespace buildkit_lb::proxy

@@ -1,10 +1,9 @@
-#include "buildkit/place_words.hpp"
-#include "buildkit/progress.hpp"
 #include "buildkit/solve_info.hpp"
-#include "buildkit/waiting_lines.hpp"
 #include "proxy/buildkit/build_wait.hpp"
 #include "proxy/buildkit/connection.hpp"
 #include "proxy/buildkit/flows.hpp"
+#include "proxy/buildkit/own_lines.hpp"
+#include "proxy/buildkit/status_call.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -12,78 +11,14 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using balancer::placement;
 using buildkit::grpc_code;
-using buildkit::wall_time;
 
 namespace {
-
-constexpr std::string_view own_prefix = "buildkit-lb: ";
 
 // A build that is placed within this time has not waited, as people see it.
 constexpr auto first_look = 300ms;
 
 // How often the place in the queue is looked at while the build waits.
 constexpr auto next_look = 500ms;
-
-wall_time wall_now()
-{
-    return std::chrono::system_clock::now();
-}
-
-/// What the client is told of a build's place.
-std::string why_there(const build_record& record)
-{
-    if (record.linked_to_parent) {
-        return "with the target it is linked to";
-    }
-    if (record.reason == balancer::over_cap_reason) {
-        return "over its cap, because other targets wait for this one";
-    }
-    return buildkit::place_words(record.policy, record.reason, record.key, record.key_source);
-}
-
-/// Writes our own lines into a Status that is held.
-class own_lines {
-public:
-    own_lines(call& into, const std::string& ref) : call_{into}, ref_{ref}, waiting_{ref} {}
-
-    void look_at(const build_wait_state& state)
-    {
-        using reason = build_wait_state::reason;
-        if (state.what == reason::worker) {
-            const buildkit::waiting_lines::place place{state.place->position.load(std::memory_order_relaxed),
-                                                       state.place->length.load(std::memory_order_relaxed)};
-            tell(waiting_.update("waiting for a free worker", place, state.since, wall_now()));
-        } else if (state.what == reason::parents) {
-            tell(waiting_.update("waiting for the targets it is linked to", std::nullopt, state.since, wall_now()));
-        }
-    }
-
-    void placed(const build_record& record)
-    {
-        tell(waiting_.end(wall_now()) + buildkit::placed_line(ref_, record.worker, why_there(record), wall_now()));
-    }
-
-    void given_up(const failure& why)
-    {
-        std::string_view text = why.detail;
-        if (text.starts_with(own_prefix)) {
-            text.remove_prefix(own_prefix.size());  // the step's name says it
-        }
-        tell(waiting_.end(wall_now(), text));
-    }
-
-private:
-    void tell(const std::string& messages)
-    {
-        if (!messages.empty()) {
-            call_.tell(messages, {{buildkit::timestamp_header, buildkit::rfc3339(wall_now())}});
-        }
-    }
-
-    call& call_;
-    const std::string ref_;
-    buildkit::waiting_lines waiting_;
-};
 
 /// Looks for a build of the past in the workers' histories while its Status is held. Cancelled when it is destroyed.
 class history_search {
@@ -137,14 +72,14 @@ asio::awaitable<void> flow_status(call_ptr c)
     }
     auto& service = c->connection().service();
     auto& builds = service.shared.builds;
-    own_lines lines{*c, *ref};
+    own_lines lines{*c, *ref, service.progress};
     build_wait wait{*c, *ref};
     std::optional<history_search> search;
     auto where = co_await wait.wait(clock::now() + first_look);
     while (!where) {
         const auto record = builds.find(*ref);
-        if (record && service.progress && !record->internal) {
-            lines.look_at(record->waiting());
+        if (record) {
+            lines.look_at(*record);
         }
         if (!record && !search) {
             search.emplace(c, *ref, wait.setter());  // no such build has begun: it may have ended long ago
@@ -155,13 +90,15 @@ asio::awaitable<void> flow_status(call_ptr c)
     using kind = placement::outcome::kind;
     const bool known = where->what == kind::placed || where->what == kind::finished;
     // A worker's history may know an older build of that Ref than the one that waits to be placed.
-    if (const auto record = known ? builds.find(*ref) : nullptr; record && record->was_placed()) {
+    if (const auto record = known ? builds.find(*ref) : nullptr; record && record->place()) {
         record->status_opened();
-        c->on_answer_message = [record](std::string_view m) { record->status_message(m); };
         c->on_ended = [record](const call::ending&) { record->status_closed(); };
-        if (service.progress && !record->internal) {
-            lines.placed(*record);
+        lines.placed(*record);
+        if (auto build = c->connection().find_attempts(*ref); build && !build->over()) {
+            co_await run_status_call(c, std::move(*message), std::move(build), lines);
+            co_return;
         }
+        c->on_answer_message = [record](std::string_view m) { record->status_message(m); };
         // The client shows the first error it sees: that is to be Solve's.
         c->code_when_lost = grpc_code::ok;
     } else if (where->what == kind::failed) {

@@ -3,6 +3,7 @@
 #include "buildkit/oldest_worker.hpp"
 #include "buildkit/solve_info.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
+#include "proxy/buildkit/bridge_call.hpp"
 #include "proxy/buildkit/build_wait.hpp"
 #include "proxy/buildkit/connection.hpp"
 
@@ -23,16 +24,30 @@ constexpr auto ping_patience = 200ms;
 // If no worker has told what it can do by then, the answer is what every supported one can.
 constexpr auto last_ping_patience = 10s;
 
+/// Tells a build that has been placed what speaks against its start on another worker.
+void note_for_restarts(call& c, const std::string& ref)
+{
+    if (const auto build = c.connection().find_attempts(ref)) {
+        if (!is_repeatable(c.method().kind)) {
+            build->rules().note(c.method().kind == method::llb_container ? balancer::unrepeatable::container
+                                                                         : balancer::unrepeatable::unknown_call);
+        }
+    } else if (const auto record = c.connection().service().shared.builds.find(ref)) {
+        record->note_call_elsewhere();
+    }
+}
+
 }  // namespace
 
 asio::awaitable<void> flow_bridge(call_ptr c)
 {
     const std::string ref{c->headers().get(buildkit::build_id_header)};
     auto& service = c->connection().service();
-    std::vector<std::string> sessions;
+    std::vector<std::string> sessions;  // that are offered to the worker
+    std::vector<std::string> needed;    // that the build names
     if (c->method().kind == method::llb_solve) {
         placement::build_inputs inputs;
-        auto message = co_await c->first_message();
+        const auto message = co_await c->first_message();
         if (!message) {
             co_return;
         }
@@ -46,6 +61,7 @@ asio::awaitable<void> flow_bridge(call_ptr c)
                 inputs.sessions.push_back(uuid);
             }
         }
+        needed = inputs.sessions;
         service.shared.placement.inputs_known(ref, std::move(inputs));
         // A parent that was done soon has taken its session along, and what it built is on the worker: only sessions
         // that are there are offered.
@@ -77,6 +93,14 @@ asio::awaitable<void> flow_bridge(call_ptr c)
         }
     } else {
         where = co_await wait.wait();
+    }
+    if (where->what == placement::outcome::kind::placed && c->method().kind != method::llb_ping) {
+        note_for_restarts(*c, ref);
+    }
+    if (auto build = c->connection().find_attempts(ref); build && !build->over() && is_repeatable(c->method().kind)) {
+        build->needs(needed);
+        co_await run_bridge_call(c, std::move(build), std::move(sessions));
+        co_return;
     }
     if (where->where) {
         if (c->method().kind == method::llb_ping) {

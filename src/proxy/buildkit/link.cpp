@@ -1,8 +1,12 @@
 #include "proxy/buildkit/link.hpp"
 
+#include <chrono>
+#include <fmt/format.h>
 #include <utility>
 
+#include "buildkit/grpc_framing.hpp"
 #include "core/log.hpp"
+#include "proxy/buildkit/upstream_call.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -14,6 +18,21 @@ namespace {
 // Between the calls of one build, and between the builds of one bake, there are gaps; connecting again costs a round
 // trip or two.
 constexpr auto linger = 5s;
+
+http2::header_list health_check()
+{
+    return {{":method", "POST"},
+            {":scheme", "http"},
+            {":path", "/grpc.health.v1.Health/Check"},
+            {":authority", "localhost"},
+            {"content-type", "application/grpc"},
+            {"te", "trailers"}};
+}
+
+buffer_slice empty_message()
+{
+    return buffer_slice::copy_of(buildkit::framed({}));
+}
 
 // How long workers get to end what the client has left behind.
 constexpr auto close_time = 5s;
@@ -174,12 +193,36 @@ void link_table::check_idle(time_point now)
         link& l = *e.ready;
         if (l.engine().open_streams() + l.engine().pending_streams() != 0) {
             l.unused_since_ = time_point::max();
+            check_alive(e, now);
         } else if (l.unused_since_ == time_point::max()) {
             l.unused_since_ = now;
         } else if (now - l.unused_since_ >= linger && !l.closing_) {
             l.closing_ = true;
             l.connection_.close_gracefully();
         }
+    }
+}
+
+void link_table::check_alive(entry& e, time_point now)
+{
+    link& l = *e.ready;
+    const duration limit = pool_.liveness.load();
+    const bool busy = l.engine().open_streams() != 0 && !l.ended_ && !l.closing_;
+    switch (e.alive.look(limit, l.connection_.bytes_in(), busy, now)) {
+        case liveness::step::ask:
+            e.asked = std::make_shared<upstream_call>(executor_, e.ready, health_check(), empty_message(), [] {});
+            break;
+        case liveness::step::give_up:
+            e.asked = nullptr;
+            l.connection_.give_up(fmt::format("silent for {} s", std::chrono::duration<double>(limit).count()));
+            break;
+        case liveness::step::nothing:
+            if (e.asked && (!busy || e.asked->ended() != nullptr)) {
+                e.asked = nullptr;
+            } else if (e.asked) {
+                e.asked->take();
+            }
+            break;
     }
 }
 

@@ -10,9 +10,12 @@
 #include "core/event.hpp"
 #include "core/task_group.hpp"
 #include "http2/connection.hpp"
+#include "proxy/buildkit/liveness.hpp"
 #include "proxy/upstream_connect.hpp"
 
 namespace buildkit_lb::proxy {
+
+class upstream_call;
 
 /// One HTTP/2 connection to a worker, for the calls of one downstream connection. Made by link_table; lives on the
 /// data thread of that connection.
@@ -70,7 +73,8 @@ public:
     /// connections and hangs counts as failed.
     boost::asio::awaitable<result<link_ptr>> get(std::shared_ptr<balancer::worker> w);
 
-    /// Closes links that had no stream for a while.
+    /// Closes links that had no stream for a while, and gives up those whose worker has calls and is silent for too
+    /// long (upstream_pool::liveness). Call it every second or so.
     void check_idle(time_point now);
 
     /// Sends what is queued, closes every link and waits for them.
@@ -83,7 +87,10 @@ private:
     struct entry {
         link_ptr ready;
         std::vector<waiter> waiting;  // while it is being connected
+        liveness alive;
+        std::shared_ptr<upstream_call> asked;  // whether it lives
     };
+    void check_alive(entry& e, time_point now);
 
     boost::asio::awaitable<void> open(std::shared_ptr<balancer::worker> w);
     boost::asio::awaitable<result<link_ptr>> connect(const std::shared_ptr<balancer::worker>& w);

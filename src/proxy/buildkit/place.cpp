@@ -18,6 +18,10 @@ namespace {
 // LLBBridge/Solve, which tells them, follows at once then.
 constexpr auto parent_patience = 30s;
 
+// A linked build that was lost with its worker follows its parents, which were lost too. Should these have stayed, it
+// goes elsewhere by itself after this time: they wait for it.
+constexpr auto move_patience = 10s;
+
 // How often it looks whether anything else of its invocation runs.
 constexpr auto parent_look = 2s;
 
@@ -32,7 +36,7 @@ asio::awaitable<std::shared_ptr<balancer::worker>> parent_of(running_build& buil
 {
     const build_record& record = *build.record;
     one_shot<std::shared_ptr<balancer::worker>> found{build.client.executor()};
-    build.pool.placement.find_parent(record.ref, found.setter());
+    build.pool.placement.find_parent(record.ref, found.setter(), build.lost);
     build.record->waits(waits_for(build_wait_state::reason::parents));
     const auto begun = clock::now();
     const auto at_most = build.pool.pool.workers->queue().timeout;
@@ -42,6 +46,9 @@ asio::awaitable<std::shared_ptr<balancer::worker>> parent_of(running_build& buil
             co_return *parent;
         }
         const auto waited = clock::now() - begun;
+        if (!build.lost.empty() && waited >= move_patience && build.pool.placement.parent_stays(record.ref)) {
+            co_return nullptr;
+        }
         const bool alone = !build.pool.builds.has_siblings(record);
         if (waited >= at_most || (alone && waited >= parent_patience)) {
             co_return nullptr;
@@ -73,6 +80,8 @@ asio::awaitable<std::optional<balancer::pick>> admitted(running_build& build, ba
     request.key = !record.key.empty() ? record.key : build.client.peer();
     request.invocation = record.invocation;
     request.ahead = ahead || record.internal;
+    // What it has done so far is worth a wait for a worker that is down.
+    request.waits_for_any = !build.lost.empty();
     request.now = since;
     request.then = [of = std::weak_ptr{build.record}, tell = served.setter()](balancer::admission given) {
         // Already here, on whichever thread: who looks next for builds that wait for one another has to see that this
@@ -129,6 +138,13 @@ void running_build::end()
     chosen.reset();
 }
 
+build_place place_of(const running_build& build)
+{
+    const balancer::pick& chosen = *build.chosen;
+    return {chosen.worker()->name(), std::string{chosen.policy}, std::string{chosen.reason}, build.linked_to_parent,
+            clock::now()};
+}
+
 asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<std::string> sessions, failure& why)
 {
     auto& service = build.client.service();
@@ -138,6 +154,7 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
     context.kind = record.internal ? build_kind::internal : build_kind::ordinary;
     context.key = record.key;
     context.needs = build.needs;
+    context.lost = build.lost;
     context.now = clock::now();
     std::shared_ptr<balancer::worker> parent;
     if (record.linked) {
@@ -146,10 +163,11 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
     }
     // A build that has to wait again because its worker failed has waited before: queue.timeout is for all of it.
     const auto since = clock::now();
-    for (bool again = false;; again = true) {
+    for (bool again = !build.lost.empty();; again = true) {
+        build.linked_to_parent = false;
         if (parent) {
             build.chosen = pool.take(parent, context, "linked");
-            record.linked_to_parent = build.chosen.has_value();
+            build.linked_to_parent = build.chosen.has_value();
             parent = nullptr;
         }
         if (!build.chosen) {
@@ -175,7 +193,6 @@ asio::awaitable<link_table::link_ptr> place(running_build& build, std::vector<st
         context.excluded.push_back(where);
         record.moves(build_record::motion_state::none);
         build.chosen.reset();
-        record.linked_to_parent = false;
     }
 }
 

@@ -30,10 +30,15 @@ struct running_build {
     std::shared_ptr<build_record> record;
     balancer::requirements needs;  ///< of its worker
     std::optional<balancer::pick> chosen;
+    bool linked_to_parent = false;  ///< it was chosen because the build that is its input is there
+    std::vector<std::shared_ptr<balancer::worker>> lost;  ///< it was lost with these: not to go there again
 
 private:
     bool ended_ = false;
 };
+
+/// Where the build was chosen to go, as from now.
+build_place place_of(const running_build& build);
 
 /// Finds the build a worker that has room, waiting for one if need be; connects to it and gives it the build's
 /// sessions; goes on to the next candidate if that fails. Null with the reason in `why` when there is none left, or the

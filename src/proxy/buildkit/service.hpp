@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "balancer/failover.hpp"
 #include "balancer/placement.hpp"
 #include "balancer/stall_rule.hpp"
 #include "buildkit/affinity_key.hpp"
@@ -61,7 +62,8 @@ struct buildkit_service {
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
     std::vector<std::string> key_sources = buildkit::default_key_sources();  ///< `affinity.keys`
     bool routes_by_key = false;  ///< the policy looks at keys: one that needs a definition is worth a wait
-    label_map require = {};      ///< what workers must have for builds of this listener
+    balancer::failover_settings failover = {};
+    label_map require = {};  ///< what workers must have for builds of this listener
 
     /// Clients that dialled one of these names are served by another service: another pool of the same listener.
     struct host_route {

@@ -15,6 +15,9 @@ namespace {
 // The client's health is checked through the tunnel, and a check that waits behind file transfers kills the build.
 constexpr std::string_view health_check_path = "/grpc.health.v1.Health/Check";
 
+// What a client reads from a pipe: a context on stdin.
+constexpr std::string_view upload_service = "/moby.upload.v1.Upload/";
+
 }  // namespace
 
 session::session(std::string uuid, http2::engine& downstream, http2::stream_ref stream, http2::header_list headers,
@@ -110,6 +113,9 @@ http2::stream_handler* session::relay(std::shared_ptr<attachment> from, http2::e
                                       const http2::header_list& headers)
 {
     const bool urgent = headers.get(":path") == health_check_path;
+    if (headers.get(":path").starts_with(upload_service)) {
+        around_.on_upload();
+    }
     relayed r;
     r.keep = std::move(from);
     r.relay = std::make_unique<http2::stream_relay>(engine, stream, *client_, *this);

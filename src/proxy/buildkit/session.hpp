@@ -35,8 +35,9 @@ public:
         link_table& links;
         task_group& tasks;
         const http2::options& tunnel_options;
-        std::function<void()> on_ended;  ///< the client has ended the session: no worker gets it any more
-        std::function<void()> on_gone;   ///< nothing refers to it any more: it can be destroyed, but not from inside
+        std::function<void()> on_ended;   ///< the client has ended the session: no worker gets it any more
+        std::function<void()> on_upload;  ///< a worker has asked the client for an upload
+        std::function<void()> on_gone;    ///< nothing refers to it any more: it can be destroyed, but not from inside
     };
 
     /// `stream` is the live downstream stream of Control/Session, `headers` its request's.

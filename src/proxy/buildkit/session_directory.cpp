@@ -24,7 +24,7 @@ bool session_directory::add(const std::string& uuid, boost::asio::any_io_executo
     // Nobody may wait for long here: those who do only post what they were waiting for.
     const std::lock_guard lock{mutex_};
     const auto [at, is_new] =
-        sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host), std::move(shared_key)});
+        sessions_.try_emplace(uuid, entry{std::move(executor), std::move(host), std::move(shared_key), false});
     if (!is_new) {
         return false;
     }
@@ -122,6 +122,26 @@ std::string session_directory::shared_key_of(const std::vector<std::string>& uui
         }
     }
     return {};
+}
+
+void session_directory::note_upload(const std::string& uuid)
+{
+    const std::lock_guard lock{mutex_};
+    if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
+        found->second.uploaded = true;
+    }
+}
+
+session_directory::standing session_directory::standing_of(const std::vector<std::string>& uuids) const
+{
+    standing now;
+    const std::lock_guard lock{mutex_};
+    for (const auto& uuid : uuids) {
+        const auto found = sessions_.find(uuid);
+        now.all_here = now.all_here && found != sessions_.end();
+        now.uploaded = now.uploaded || (found != sessions_.end() && found->second.uploaded);
+    }
+    return now;
 }
 
 std::size_t session_directory::size() const

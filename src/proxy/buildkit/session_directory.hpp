@@ -65,6 +65,16 @@ public:
     /// The shared key of the first of `uuids` that is here and has one; empty when none does.
     std::string shared_key_of(const std::vector<std::string>& uuids) const;
 
+    /// The client has opened an upload in the session: what is sent so may be readable only once.
+    void note_upload(const std::string& uuid);
+
+    /// What is to be known of the sessions of a build before it is sent to another worker.
+    struct standing {
+        bool all_here = true;   ///< none has ended
+        bool uploaded = false;  ///< one of them has had an upload
+    };
+    standing standing_of(const std::vector<std::string>& uuids) const;
+
     std::size_t size() const;
 
 private:
@@ -72,6 +82,7 @@ private:
         boost::asio::any_io_executor executor;
         std::weak_ptr<session_host> host;
         std::string shared_key;
+        bool uploaded = false;
     };
     struct waiting {
         std::string uuid;

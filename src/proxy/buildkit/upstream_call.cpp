@@ -48,6 +48,7 @@ public:
     bool has_message() const { return ready_.has_value(); }
     const buildkit::grpc_ending* ended() const { return ending_ && !ready_ ? &*ending_ : nullptr; }
     bool lost() const { return lost_; }
+    bool was_reset() const { return reset_; }
 
 private:
     void on_headers(http2::stream_ref, http2::header_list headers, bool end_stream) override
@@ -85,6 +86,7 @@ private:
             return;
         }
         lost_ = info.source == http2::reset_source::connection || info.unprocessed;
+        reset_ = !lost_ && info.code != http2::error_code::cancel && info.code != http2::error_code::no_error;
         const std::string detail{info.detail};
         set_ending(grpc_code::unavailable, lost_ ? "the connection was lost" + (detail.empty() ? "" : ": " + detail)
                                                  : std::string{"the worker reset the call"});
@@ -185,6 +187,7 @@ private:
     bool peer_ended_ = false;
     bool closed_ = false;
     bool lost_ = false;
+    bool reset_ = false;
 };
 
 upstream_call::upstream_call(boost::asio::any_io_executor executor, link_table::link_ptr on,
@@ -212,6 +215,11 @@ bool upstream_call::has_message() const
 const buildkit::grpc_ending* upstream_call::ended() const
 {
     return stream_->ended();
+}
+
+bool upstream_call::was_reset() const
+{
+    return stream_->was_reset();
 }
 
 bool upstream_call::lost() const

@@ -38,6 +38,8 @@ public:
     const buildkit::grpc_ending* ended() const;
     /// It ended because the connection to the worker was lost, or the worker left the request alone.
     bool lost() const;
+    /// It ended because the worker reset it, and not because that had cancelled it.
+    bool was_reset() const;
 
 private:
     class stream;

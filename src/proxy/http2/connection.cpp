@@ -71,6 +71,8 @@ public:
         }
     }
 
+    void give_up(std::string_view why) { lose(why); }
+
     bool ended() const { return ended_ || close_asked_; }
 
     // What the engine says goes on to the user, but for the one thing that is ours.
@@ -345,6 +347,11 @@ void connection::close()
 void connection::close_gracefully()
 {
     impl_->close_gracefully();
+}
+
+void connection::give_up(std::string_view why)
+{
+    impl_->give_up(why);
 }
 
 bool connection::closed() const

@@ -39,6 +39,10 @@ public:
     /// Sends GOAWAY, lets open streams end, flushes, closes. close() cuts it short.
     void close_gracefully();
 
+    /// The peer is given up, as if the network had lost it: on_error of kind "lost", then every stream is reset. Not
+    /// from inside an event.
+    void give_up(std::string_view why);
+
     /// True once nothing moves any more: the streams' events are about to come or have come.
     bool closed() const;
     /// When a byte last moved, either way.

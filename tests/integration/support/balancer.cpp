@@ -31,7 +31,7 @@ proxy::upstream_pool make_pool(const balancer_settings& settings)
     }
     return {std::make_shared<balancer::pool>("default", std::move(workers), balancer::make_policy(settings.policy),
                                              settings.queue),
-            settings.connect_timeout};
+            settings.connect_timeout, settings.failover.liveness};
 }
 
 }  // namespace
@@ -60,6 +60,7 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     }
     upstream_.workers->set_outliers(settings_.outliers, clock::now());
     upstream_.workers->observe_ejections(health::ejection_report("default", instruments_));
+    buildkit_.failover = settings_.failover;
     buildkit_.routes_by_key = settings_.policy == "cache-affinity";
     const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
         return settings_.protocol == config::protocol::tcp

@@ -39,6 +39,7 @@ struct balancer_settings {
     std::uint32_t internal_builds_per_client = 200;
     std::uint32_t internal_builds_per_worker = 1000;
     duration pool_call_timeout = std::chrono::seconds{10};
+    balancer::failover_settings failover{};  // off
     std::vector<std::string> key_sources = buildkit::default_key_sources();
 };
 

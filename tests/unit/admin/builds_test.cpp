@@ -55,6 +55,8 @@ TEST_CASE("the page of builds tells of each what is known of it, and nothing els
     active.reason = "home";
     active.waited = 20ms;
     active.took = 61s;
+    active.attempts = 2;
+    active.lost_workers = {"w2"};
     active.steps = 7;
     active.cached = 3;
     auto ended = named("e", stage::ended, "arm");
@@ -65,12 +67,12 @@ TEST_CASE("the page of builds tells of each what is known of it, and nothing els
     CHECK(page({ended, active, queued}) == json::parse(R"({
         "active": [{"ref": "a", "state": "active", "pool": "default", "invocation": "inv", "worker": "w1",
             "policy": "cache-affinity", "reason": "home", "linked": false, "arrived": "2026-01-02T03:04:05Z",
-            "waited": 0.02, "duration": 61.0, "steps": 7, "cached": 3}],
+            "waited": 0.02, "attempts": 2, "lost_workers": ["w2"], "duration": 61.0, "steps": 7, "cached": 3}],
         "queued": [{"ref": "q", "state": "queued", "pool": "default", "invocation": "inv", "key": "app",
             "key_source": "vcs:source", "linked": false, "arrived": "2026-01-02T03:04:05Z", "waited": 1.5,
             "position": 2, "length": 3}],
         "recent": [{"ref": "e", "state": "ended", "pool": "arm", "invocation": "inv", "linked": true,
-            "arrived": "2026-01-02T03:04:05Z", "waited": 0.0, "duration": 0.0, "steps": 0, "cached": 0,
+            "arrived": "2026-01-02T03:04:05Z", "waited": 0.0, "attempts": 0, "duration": 0.0, "steps": 0, "cached": 0,
             "result": "error", "code": "UNAVAILABLE", "error": "worker w1 was lost"}]})"));
 }
 

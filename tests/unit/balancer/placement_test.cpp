@@ -398,3 +398,95 @@ TEST_CASE("inputs that are read before their build begins tell its parents, and 
     p.inputs_known("parent", {{}, "late"});
     CHECK(p.count().early_inputs == before);
 }
+
+TEST_CASE("a build that was lost with its worker holds its calls until it is placed again")
+{
+    placement p{placement_limits{}};
+    const auto w1 = make_worker("w1");
+    const auto w2 = make_worker("w2");
+    REQUIRE(p.begin(build_of("ref", {"session"})));
+    p.placed("ref", w1);
+    p.lost("ref");
+    p.lost("unheard of");
+    std::vector<placement::outcome> told;
+    const auto held = p.wait_for("ref", 10, start, [&](const auto& what) { told.push_back(what); });
+    CHECK(held != placement::no_wait);
+    p.expire(start + 1h);
+    CHECK(told.empty());
+    CHECK(p.find("ref") == nullptr);
+    CHECK_FALSE(p.begin(build_of("ref")));
+
+    SECTION("on another worker")
+    {
+        p.placed("ref", w2);
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].what == kind::placed);
+        CHECK(told[0].where == w2);
+        p.ended("ref");
+        CHECK(p.find("ref") == w2);
+    }
+    SECTION("or is given up")
+    {
+        p.failed("ref", {errc::no_worker, failure_source::upstream, false, "none left"});
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].what == kind::failed);
+    }
+    SECTION("or taken back by its client")
+    {
+        p.ended("ref");
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].what == kind::failed);
+        CHECK(told[0].why.code == errc::canceled);
+    }
+    check_nothing_held(p);
+}
+
+TEST_CASE("a linked build that was lost with its parents waits until these are elsewhere")
+{
+    placement p{placement_limits{}};
+    const auto w1 = make_worker("w1");
+    const auto w2 = make_worker("w2");
+    REQUIRE(p.begin(build_of("parent", {"session of parent"})));
+    p.placed("parent", w1);
+    REQUIRE(p.begin(build_of("child", {"session of child"}, true)));
+    p.inputs_known("child", {{"session of parent"}, {}});
+    p.placed("child", w1);
+    std::vector<std::shared_ptr<worker>> told;
+    const auto tell = [&](std::shared_ptr<worker> where) { told.push_back(std::move(where)); };
+
+    SECTION("whichever of them is lost first")
+    {
+        const bool child_first = GENERATE(true, false);
+        p.lost(child_first ? "child" : "parent");
+        if (child_first) {
+            p.find_parent("child", tell, {w1});
+            CHECK(told.empty());
+            CHECK(p.parent_stays("child"));
+            p.lost("parent");
+        } else {
+            p.lost("child");
+            p.find_parent("child", tell, {w1});
+        }
+        CHECK(told.empty());
+        CHECK_FALSE(p.parent_stays("child"));
+        p.placed("parent", w2);
+        REQUIRE(told.size() == 1);
+        CHECK(told[0] == w2);
+    }
+    SECTION("or ended")
+    {
+        p.lost("child");
+        p.find_parent("child", tell, {w1});
+        p.ended("parent");
+        REQUIRE(told.size() == 1);
+        CHECK(told[0] == nullptr);
+    }
+    SECTION("those that were elsewhere all the time are known at once")
+    {
+        p.lost("child");
+        p.find_parent("child", tell, {w2});
+        REQUIRE(told.size() == 1);
+        CHECK(told[0] == w1);
+        CHECK_FALSE(p.parent_stays("child"));
+    }
+}

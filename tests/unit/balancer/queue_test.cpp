@@ -49,7 +49,8 @@ struct stage {
         b.waiting = std::move(a.waiting);
     }
 
-    build& ask(std::string name, std::string key = {}, std::string invocation = {}, bool ahead = false)
+    build& ask(std::string name, std::string key = {}, std::string invocation = {}, bool ahead = false,
+               bool waits_for_any = false)
     {
         build& b = builds.emplace(name, build{}).first->second;
         b.name = std::move(name);
@@ -57,6 +58,7 @@ struct stage {
         request.key = std::move(key);
         request.invocation = std::move(invocation);
         request.ahead = ahead;
+        request.waits_for_any = waits_for_any;
         request.now = now;
         request.then = [this, &b](admission a) { take(b, std::move(a)); };
         request.context = context;
@@ -411,4 +413,39 @@ TEST_CASE("no key waits longer than one turn of every other key")
         }
         note_served();
     }
+}
+
+TEST_CASE("a build does not go again to workers that it was lost with, not even after a wait")
+{
+    stage s{{capped("w1", 1), capped("w2", 1)}};
+    s.pool_->set_health(s.worker_at(0), worker_health::up, {});
+    s.pool_->set_health(s.worker_at(1), worker_health::up, {});
+    s.context.lost = {s.pool_->snapshot()->workers[0].worker};
+    CHECK(s.ask("a").chosen->worker()->name() == "w2");
+    REQUIRE(s.ask("b", {}, {}, true).waiting);
+    s.pool_->serve_queue();
+    CHECK_FALSE(s["b"].chosen);  // though w1 is free
+    s.end("a");
+    REQUIRE(s["b"].chosen);
+    CHECK(s["b"].chosen->worker()->name() == "w2");
+
+    s.context.lost.push_back(s.pool_->snapshot()->workers[1].worker);
+    const auto& last = s.ask("c", {}, {}, true, true);
+    CHECK(last.refused == rejection::no_worker);
+    CHECK_THAT(last.why, Catch::Contains("w1 has lost this build; w2 has lost this build"));
+}
+
+TEST_CASE("a build that was lost waits for a worker that is down, where others are refused")
+{
+    stage s{{capped("w1", 1), capped("w2", 1)}};
+    s.pool_->set_health(s.worker_at(0), worker_health::down, "refused");
+    s.pool_->set_health(s.worker_at(1), worker_health::down, "refused");
+    CHECK(s.ask("new").refused == rejection::no_worker);
+    s.context.lost = {s.pool_->snapshot()->workers[0].worker};
+    REQUIRE(s.ask("lost", {}, {}, true, true).waiting);
+    s.pool_->set_health(s.worker_at(0), worker_health::up, {});
+    CHECK_FALSE(s["lost"].chosen);
+    s.pool_->set_health(s.worker_at(1), worker_health::up, {});
+    REQUIRE(s["lost"].chosen);
+    CHECK(s["lost"].chosen->worker()->name() == "w2");
 }

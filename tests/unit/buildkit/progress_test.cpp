@@ -59,6 +59,17 @@ TEST_CASE("the line of a pick is one finished vertex")
     CHECK(again.vertexes(0).digest() != v.digest());
 }
 
+TEST_CASE("the line of a restart is one finished vertex for each attempt")
+{
+    const StatusResponse second = unframed(restarted_line("ref1", 2, "w2", "w3", start));
+    REQUIRE(second.vertexes_size() == 1);
+    const auto& v = second.vertexes(0);
+    CHECK(v.name() == "[buildkit-lb] w2 was lost; the build starts again on w3");
+    CHECK(v.has_completed());
+    CHECK_FALSE(v.has_error());
+    CHECK(unframed(restarted_line("ref1", 3, "w2", "w3", start)).vertexes(0).digest() != v.digest());
+}
+
 TEST_CASE("a waiting line opens, shows rows and ends")
 {
     progress_vertex waiting{"ref1", "queue", "waiting for a free worker"};

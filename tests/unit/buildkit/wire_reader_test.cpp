@@ -91,3 +91,21 @@ TEST_CASE("a map entry may lack its key or its value, and the last of each count
     CHECK(value.empty());
     CHECK_FALSE(read_map_entry("\x0a\x05k", key, value));
 }
+
+TEST_CASE("the raw fields of a message are the message")
+{
+    const std::string message{
+        "\x08\x96\x01\x12\x03"
+        "abc\x1d"
+        "1234\x21"
+        "12345678",
+        22};
+    wire_reader fields{message};
+    std::string copy;
+    while (fields.next()) {
+        copy += fields.raw();
+    }
+    CHECK_FALSE(fields.malformed());
+    CHECK(copy == message);
+    CHECK(fields.raw().empty());
+}

@@ -40,8 +40,6 @@ TEST_CASE("what is not supported yet is refused, never ignored")
     CHECK(in_listener("tls: {cert: a, key: b, client_ca: c}") == "6 listeners[0].tls: " + out);
     CHECK(in_pool("affinity: {keys: [context, tls-client]}") ==
           "9 pools[0].affinity.keys: 'tls-client' is not supported yet: leave it out");
-    CHECK(in_pool("failover: {attempts: 2}") == "9 pools[0].failover.attempts: '2' is not supported yet; allowed: 0");
-    CHECK(in_pool("failover: {record: 1MiB}") == "9 pools[0].failover.record: " + out);
     CHECK(in_pool("tls: {ca: a}") == "9 pools[0].tls: " + out);
 }
 
@@ -60,9 +58,6 @@ TEST_CASE("what is not supported yet is checked all the same")
     CHECK(complains_of(in_pool("affinity: {keys: ['build-arg:']}"), "keys[0]: 'build-arg:'"));
     CHECK(complains_of(in_pool("affinity: {load_factor: 0.5}"), "'0.5' is out of range"));
     CHECK(complains_of(in_pool("affinity: {load_factor: .inf}"), "'.inf' is not a number"));
-    CHECK(complains_of(in_pool("failover: {record: 16MB}"), "'16MB' has the unit 'MB'"));
-    CHECK(complains_of(in_pool("failover: {record: 1KiB}"),
-                       "'1KiB' is out of range; allowed: a size from 64KiB to 1GiB"));
     CHECK(complains_of(in_pool("default_platform: linux"), "'linux' is not a platform"));
     CHECK(complains_of(in_pool("tls: {server_name: a b}"), "'a b' is not a host"));
     CHECK(complains_of(in_pool("slow_start: 600"), "'600' has no unit"));

@@ -19,7 +19,6 @@ std::shared_ptr<build_record> make_build(std::string ref, bool internal = false)
     made->invocation = "bake";
     made->internal = internal;
     made->arrived = start;
-    made->placed = start;
     return made;
 }
 
@@ -60,17 +59,13 @@ TEST_CASE("a build is summed up as it stands: waiting, with its key, in the queu
 
     build->waits({});
     build->moves(build_record::motion_state::being_sent);
-    build->worker = "w1";
     s = build->summary("pool", start + 3s);
     CHECK(s.state == stage::active);
     CHECK(s.worker.empty());
     CHECK(s.position == 0);
     CHECK(s.waited == 3s);
 
-    build->policy = "cache-affinity";
-    build->reason = "home";
-    build->placed = start + 4s;
-    build->moves(build_record::motion_state::running);
+    build->placed({"w1", "cache-affinity", "home", false, start + 4s});
     s = build->summary("pool", start + 10s);
     CHECK(s.state == stage::active);
     CHECK(s.worker == "w1");
@@ -78,6 +73,34 @@ TEST_CASE("a build is summed up as it stands: waiting, with its key, in the queu
     CHECK(s.reason == "home");
     CHECK(s.waited == 4s);
     CHECK(s.took == 6s);
+    CHECK(s.attempts == 1);
+    CHECK(s.lost_workers.empty());
+}
+
+TEST_CASE("a build that was lost with its worker is told with both, and queued while it waits for another")
+{
+    const auto build = make_build("ref");
+    CHECK_FALSE(build->place());
+    build->placed({"w1", "cache-affinity", "home", false, start + 1s});
+    build->lost_with("w1");
+    build->moves(build_record::motion_state::none);
+    build->waits({build_wait_state::reason::worker, {}, std::make_shared<balancer::waiting_build>()});
+    auto s = build->summary("pool", start + 2s);
+    CHECK(s.state == stage::queued);
+    CHECK(s.worker == "w1");
+    CHECK(s.attempts == 1);
+    CHECK(s.lost_workers == std::vector<std::string>{"w1"});
+
+    build->waits({});
+    build->placed({"w2", "cache-affinity", "spill", false, start + 5s});
+    s = build->summary("pool", start + 11s);
+    CHECK(s.state == stage::active);
+    CHECK(s.worker == "w2");
+    CHECK(s.reason == "spill");
+    CHECK(s.attempts == 2);
+    CHECK(s.waited == 1s);  // for its first worker
+    CHECK(s.took == 10s);   // since then
+    CHECK(build->place()->worker == "w2");
 }
 
 TEST_CASE("the latest builds that have ended are kept, the last first, and internal ones are not told")

@@ -321,11 +321,11 @@ TEST_CASE("a build moves with its Status, is busy while a step is open, and is l
     build->moves(build_record::motion_state::being_sent);
     REQUIRE(registry.motions().size() == 1);
     CHECK(registry.motions()[0].busy);
-    CHECK_FALSE(build->was_placed());
+    CHECK_FALSE(build->place().has_value());
     build->status_closed();
 
-    build->moves(build_record::motion_state::running);
-    CHECK(build->was_placed());
+    build->placed({"w1", "round-robin", "turn", false, clock::now()});
+    CHECK(build->place()->worker == "w1");
     REQUIRE(registry.motions().size() == 1);
     CHECK(registry.motions()[0].invocation == "bake");
     CHECK(registry.motions()[0].busy);  // nobody reads its Status: who knows

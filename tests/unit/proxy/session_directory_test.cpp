@@ -157,3 +157,22 @@ TEST_CASE("who waits for a session hears when it is here, or that it did not com
     CHECK(heard == std::vector<std::string>{"first here", "second not"});
     CHECK(h->asked.empty());
 }
+
+TEST_CASE("whether the sessions of a build are all here, and whether one has had an upload")
+{
+    boost::asio::io_context context;
+    session_directory directory;
+    const auto someone = std::make_shared<host>();
+    REQUIRE(directory.add("a", context.get_executor(), someone));
+    REQUIRE(directory.add("b", context.get_executor(), someone));
+    CHECK(directory.standing_of({}).all_here);
+    CHECK(directory.standing_of({"a", "b"}).all_here);
+    CHECK_FALSE(directory.standing_of({"a", "c"}).all_here);
+    directory.note_upload("a");
+    directory.note_upload("c");
+    CHECK(directory.standing_of({"b", "a"}).uploaded);
+    CHECK_FALSE(directory.standing_of({"b"}).uploaded);
+    directory.remove("a");
+    CHECK_FALSE(directory.standing_of({"a"}).all_here);
+    CHECK_FALSE(directory.standing_of({"a"}).uploaded);
+}
