@@ -62,11 +62,13 @@ application::application(const config::load_result& loaded, std::filesystem::pat
       threads_{settings_.threads},
       tasks_{control_.get_executor()}
 {
+    certificate_files_ = certificates::files_state(settings_);
+    tls_ = certificates{settings_, {}};
     for (const auto& from : settings_.pools) {
-        pools_.push_back(make_pool(from, settings_.limits));
+        pools_.push_back(make_pool(from, settings_.limits, tls_));
     }
     for (const auto& from : settings_.listeners) {
-        listeners_.push_back(std::make_unique<listener_unit>(from, around(settings_, pools_)));
+        listeners_.push_back(std::make_unique<listener_unit>(from, around(settings_, tls_, pools_)));
     }
     instruments_.add_collector(metrics::make_pool_collector([this] { return balancer_pools(); }));
     instruments_.add_collector(metrics::make_process_collector());
@@ -87,9 +89,10 @@ application::~application()
     threads_.stop();
 }
 
-application::pool_ptr application::make_pool(const config::pool& from, const config::limits& limits)
+application::pool_ptr application::make_pool(const config::pool& from, const config::limits& limits,
+                                             const certificates& tls)
 {
-    return std::make_shared<pool_unit>(from, limits, control_.get_executor(), instruments_);
+    return std::make_shared<pool_unit>(from, limits, control_.get_executor(), instruments_, tls.of_pool(from.name));
 }
 
 application::pool_ptr application::find_pool(const std::vector<pool_ptr>& among, std::string_view name)
@@ -98,12 +101,14 @@ application::pool_ptr application::find_pool(const std::vector<pool_ptr>& among,
     return found == among.end() ? nullptr : *found;
 }
 
-listener_unit::surroundings application::around(const config::root& settings, const std::vector<pool_ptr>& pools)
+listener_unit::surroundings application::around(const config::root& settings, const certificates& tls,
+                                                const std::vector<pool_ptr>& pools)
 {
     return {control_.get_executor(),
             threads_,
             instruments_,
             settings,
+            tls,
             [&pools](std::string_view name) { return find_pool(pools, name); },
             passed_};
 }
@@ -209,6 +214,9 @@ asio::awaitable<void> application::sweep()
             p->sweep(now);
         }
         sweep_retired(now);
+        if (!stopping_) {
+            refresh_certificates();
+        }
         manager_.status(status());
     }
 }

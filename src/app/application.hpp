@@ -37,9 +37,10 @@ private:
     using pool_ptr = std::shared_ptr<pool_unit>;
     using listener_ptr = std::unique_ptr<listener_unit>;
 
-    pool_ptr make_pool(const config::pool& from, const config::limits& limits);
+    pool_ptr make_pool(const config::pool& from, const config::limits& limits, const certificates& tls);
     static pool_ptr find_pool(const std::vector<pool_ptr>& among, std::string_view name);
-    listener_unit::surroundings around(const config::root& settings, const std::vector<pool_ptr>& pools);
+    listener_unit::surroundings around(const config::root& settings, const certificates& tls,
+                                       const std::vector<pool_ptr>& pools);
     std::vector<std::shared_ptr<balancer::pool>> balancer_pools() const;
     /// Of all pools, those among them that a reload has taken out and that are still used.
     std::vector<balancer::build_summary> build_summaries() const;
@@ -52,7 +53,10 @@ private:
     /// Reads the configuration again and takes it over, or changes nothing and says what is wrong.
     admin::reload_outcome reload();
     admin::reload_outcome try_reload();
-    void apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made);
+    void apply(config::load_result& loaded, certificates tls, std::vector<pool_ptr> pools,
+               std::vector<listener_ptr> made);
+    /// Takes certificates over whose files have changed since they were read, or says what is wrong with them.
+    void refresh_certificates();
     boost::asio::awaitable<void> reload_on_hangup();
     /// Drops what a reload has taken out once nobody uses it.
     void sweep_retired(time_point now);
@@ -75,6 +79,8 @@ private:
     boost::asio::signal_set signals_;
     boost::asio::signal_set hangups_;
     metrics::instruments instruments_;
+    certificates tls_;
+    std::string certificate_files_;  // their state when they were last read, well or not
     std::vector<pool_ptr> pools_;
     std::vector<pool_ptr> retired_pools_;  // still used by connections
     std::optional<state::keeper> state_;   // always, once the pools are made

@@ -15,19 +15,34 @@ namespace {
 
 /// What the connections of one listener use, kept by each of them.
 struct served {
-    std::vector<std::shared_ptr<pool_unit>> pools;
-    std::vector<std::unique_ptr<proxy::buildkit_service>> buildkit;  // the listener's own pool is the first
-    std::optional<proxy::tcp_service> tcp;
+    proxy::entrance entrance;
+    std::vector<std::shared_ptr<pool_unit>> pools = {};
+    // Of both, the listener's own pool is the first; one of them is empty.
+    std::vector<std::unique_ptr<proxy::buildkit_service>> buildkit = {};
+    std::vector<std::unique_ptr<proxy::tcp_service>> tcp = {};
 };
 
 asio::awaitable<void> run_tcp(std::shared_ptr<served> by, proxy::data_thread& on, stream_socket socket)
 {
-    co_await proxy::run_tcp_connection(*by->tcp, on, std::move(socket));
+    if (auto client = co_await proxy::enter(by->entrance, std::move(socket))) {
+        co_await proxy::run_tcp_connection(*by->tcp.front(), on, std::move(*client));
+    }
 }
 
 asio::awaitable<void> run_buildkit(std::shared_ptr<served> by, proxy::data_thread& on, stream_socket socket)
 {
-    co_await proxy::run_buildkit_connection(*by->buildkit.front(), on, std::move(socket));
+    if (auto client = co_await proxy::enter(by->entrance, std::move(socket))) {
+        co_await proxy::run_buildkit_connection(*by->buildkit.front(), on, std::move(*client));
+    }
+}
+
+void add_tcp_service(served& by, const config::listener& from, std::string_view pool,
+                     const listener_unit::surroundings& around)
+{
+    const auto unit = around.find_pool(pool);
+    by.pools.push_back(unit);
+    by.tcp.push_back(std::make_unique<proxy::tcp_service>(
+        proxy::tcp_service{unit->upstream, around.instruments, by.entrance.metrics, from.idle_timeout, {}}));
 }
 
 void add_buildkit_service(served& by, const config::listener& from, std::string_view pool,
@@ -42,7 +57,7 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
         proxy::buildkit_service{.listener = from.name,
                                 .shared = unit->buildkit,
                                 .instruments = around.instruments,
-                                .metrics = around.instruments.for_listener(from.name),
+                                .metrics = by.entrance.metrics,
                                 .idle_timeout = from.idle_timeout,
                                 .progress = around.settings.progress,
                                 .internal_builds_per_client = limits.internal_builds_per_client,
@@ -50,6 +65,7 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
                                 .pool_call_timeout = limits.pool_call_timeout,
                                 .key_sources = configured.affinity.keys,
                                 .routes_by_key = configured.policy == config::policy::cache_affinity,
+                                .handshake_timeout = limits.handshake_timeout,
                                 .failover = failover_settings_of(configured),
                                 .require = from.require,
                                 .hosts = {}}));
@@ -58,11 +74,15 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
 proxy::listener::connection_handler make_handler(const config::listener& from,
                                                  const listener_unit::surroundings& around)
 {
-    auto by = std::make_shared<served>();
+    auto by =
+        std::make_shared<served>(served{{from.name, around.instruments.for_listener(from.name),
+                                         around.tls.of_listener(from.name), around.settings.limits.handshake_timeout}});
     if (from.protocol == config::protocol::tcp) {
-        by->pools.push_back(around.find_pool(from.pool));
-        by->tcp.emplace(proxy::tcp_service{by->pools.front()->upstream, around.instruments,
-                                           around.instruments.for_listener(from.name), from.idle_timeout});
+        add_tcp_service(*by, from, from.pool, around);
+        for (const auto& route : from.hosts) {
+            add_tcp_service(*by, from, route.pool, around);
+            by->tcp.front()->hosts.push_back({route.host, by->tcp.back().get()});
+        }
         return [by](proxy::data_thread& on, stream_socket socket) { return run_tcp(by, on, std::move(socket)); };
     }
     add_buildkit_service(*by, from, from.pool, around);

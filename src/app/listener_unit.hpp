@@ -5,6 +5,7 @@
 #include <memory>
 #include <string_view>
 
+#include "app/certificates.hpp"
 #include "app/pool_unit.hpp"
 #include "config/config.hpp"
 #include "metrics/instruments.hpp"
@@ -22,6 +23,7 @@ public:
         proxy::data_plane& threads;
         metrics::instruments& instruments;
         const config::root& settings;
+        const certificates& tls;
         /// The pool of a name that the configuration has.
         std::function<std::shared_ptr<pool_unit>(std::string_view)> find_pool;
         passed_sockets& passed;

@@ -8,7 +8,7 @@ namespace buildkit_lb::app {
 namespace asio = boost::asio;
 
 pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asio::any_io_executor control,
-                     metrics::instruments& instruments)
+                     metrics::instruments& instruments, certificates::client_ptr tls)
     : upstream{std::make_shared<balancer::pool>(from.name, workers_of(from, limits), make_policy(from),
                                                 queue_settings_of(from), platform_settings_of(from)),
                duration{from.connect_timeout}, duration{from.failover.liveness}},
@@ -17,9 +17,10 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
       instruments_{instruments},
       settings_{from},
       limits_{limits},
-      prober_{std::make_shared<health::prober>(control, upstream.workers, from.health_check, instruments)},
       ending_{control}
 {
+    upstream.tls.store(std::move(tls));
+    prober_ = make_prober();
     buildkit.builds.keep_recent(limits.recent_builds);
     upstream.workers->set_outliers(outlier_settings_of(from), clock::now());
     upstream.workers->set_slow_start(from.slow_start);
@@ -62,11 +63,33 @@ void pool_unit::set_workers()
     upstream.workers->set_workers(workers_of(settings_, limits_, discovered_));
 }
 
-void pool_unit::update(const config::pool& from, const config::limits& limits)
+std::shared_ptr<health::prober> pool_unit::make_prober()
+{
+    const auto& checks = settings_.health_check;
+    return std::make_shared<health::prober>(control_, upstream.workers, checks, instruments_,
+                                            health::make_probe(checks.type, upstream.tls.load()));
+}
+
+void pool_unit::replace_prober()
+{
+    ending_.spawn("prober", end(std::move(prober_)));
+    prober_ = make_prober();
+    prober_->start();
+}
+
+void pool_unit::set_tls(const certificates::client_ptr& tls)
+{
+    if (tls != upstream.tls.load()) {
+        upstream.tls.store(tls);
+        replace_prober();
+    }
+}
+
+void pool_unit::update(const config::pool& from, const config::limits& limits, const certificates::client_ptr& tls)
 {
     auto& workers = *upstream.workers;
     const bool same_policy = from.policy == settings_.policy && from.affinity == settings_.affinity;
-    const bool same_checks = from.health_check == settings_.health_check;
+    const bool same_checks = from.health_check == settings_.health_check && tls == upstream.tls.load();
     const bool same_discovery = from.discovery == settings_.discovery;
     settings_ = from;
     limits_ = limits;
@@ -86,13 +109,12 @@ void pool_unit::update(const config::pool& from, const config::limits& limits)
     workers.set_outliers(outlier_settings_of(from), clock::now());
     workers.set_slow_start(from.slow_start);
     set_workers();
+    upstream.tls.store(tls);
     if (same_checks) {
         prober_->follow();
-        return;
+    } else {
+        replace_prober();
     }
-    ending_.spawn("prober", end(std::move(prober_)));
-    prober_ = std::make_shared<health::prober>(control_, upstream.workers, from.health_check, instruments_);
-    prober_->start();
 }
 
 void pool_unit::sweep(time_point now)

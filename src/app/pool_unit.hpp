@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <memory>
 
+#include "app/certificates.hpp"
 #include "config/config.hpp"
 #include "core/task_group.hpp"
 #include "health/discovery.hpp"
@@ -18,13 +19,16 @@ namespace buildkit_lb::app {
 class pool_unit {
 public:
     pool_unit(const config::pool& from, const config::limits& limits, boost::asio::any_io_executor control,
-              metrics::instruments& instruments);
+              metrics::instruments& instruments, certificates::client_ptr tls);
 
     /// Begins to probe.
     void start();
 
     /// Takes a new configuration of the same pool over: builds that run, wait or are remembered are not touched.
-    void update(const config::pool& from, const config::limits& limits);
+    void update(const config::pool& from, const config::limits& limits, const certificates::client_ptr& tls);
+
+    /// Takes new certificates over, if they are: for connections from now on.
+    void set_tls(const certificates::client_ptr& tls);
 
     /// What has to be done every second or so: see buildkit_pool::sweep(). Ends ejections; drops workers that have left
     /// and are idle.
@@ -41,6 +45,8 @@ public:
 private:
     void make_series() const;
     void begin_discovery();
+    std::shared_ptr<health::prober> make_prober();
+    void replace_prober();
     void set_workers();
     boost::asio::awaitable<void> end(std::shared_ptr<health::prober> old);
     boost::asio::awaitable<void> end(std::shared_ptr<health::discovery> old);

@@ -58,16 +58,20 @@ admin::reload_outcome application::try_reload()
     }
     std::vector<pool_ptr> pools;
     std::vector<listener_ptr> made;
+    certificates tls;
+    std::string certificate_files;
     if (outcome.errors.empty()) {
         // First all that can fail: as long as something can, nothing has changed.
         try {
+            certificate_files = certificates::files_state(loaded.value);
+            tls = certificates{loaded.value, tls_};
             for (const auto& from : loaded.value.pools) {
                 const auto known = find_pool(pools_, from.name);
-                pools.push_back(known ? known : make_pool(from, loaded.value.limits));
+                pools.push_back(known ? known : make_pool(from, loaded.value.limits, tls));
             }
             for (const auto& from : loaded.value.listeners) {
                 if (std::none_of(listeners_.begin(), listeners_.end(), [&](const auto& l) { return l->fits(from); })) {
-                    made.push_back(std::make_unique<listener_unit>(from, around(loaded.value, pools)));
+                    made.push_back(std::make_unique<listener_unit>(from, around(loaded.value, tls, pools)));
                 }
             }
             for (const auto& l : made) {
@@ -87,7 +91,8 @@ admin::reload_outcome application::try_reload()
     }
     outcome.changes = config::difference(written_, loaded.written);
     outcome.warnings = needing_restart(settings_, loaded.value);
-    apply(loaded, std::move(pools), std::move(made));
+    certificate_files_ = std::move(certificate_files);
+    apply(loaded, std::move(tls), std::move(pools), std::move(made));
     log::info("reloaded", {{"config", config_file_.string()}, {"changes", outcome.changes.size()}});
     for (const auto& change : outcome.changes) {
         log::info("configuration changed", {{"change", change}});
@@ -98,9 +103,11 @@ admin::reload_outcome application::try_reload()
     return outcome;
 }
 
-void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools, std::vector<listener_ptr> made)
+void application::apply(config::load_result& loaded, certificates tls, std::vector<pool_ptr> pools,
+                        std::vector<listener_ptr> made)
 {
     const config::root& next = loaded.value;
+    tls_ = std::move(tls);
     const bool other_state = next.state != settings_.state;
     if (other_state) {
         state_->stop();
@@ -110,7 +117,7 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
     for (const auto& from : next.pools) {
         const auto p = find_pool(pools, from.name);
         if (find_pool(pools_, from.name)) {
-            p->update(from, next.limits);
+            p->update(from, next.limits, tls_.of_pool(from.name));
         } else {
             p->start();
         }
@@ -127,7 +134,7 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
         const auto fits = [&](const auto& l) { return l && l->fits(from); };
         auto known = std::find_if(listeners_.begin(), listeners_.end(), fits);
         if (known != listeners_.end()) {
-            (*known)->update(from, around(next, pools_));
+            (*known)->update(from, around(next, tls_, pools_));
         } else {
             known = std::find_if(made.begin(), made.end(), fits);
             (*known)->start();
@@ -148,6 +155,30 @@ void application::apply(config::load_result& loaded, std::vector<pool_ptr> pools
         state_->start();
     }
     written_ = std::move(loaded.written);
+}
+
+void application::refresh_certificates()
+{
+    std::string state = certificates::files_state(settings_);
+    if (state == certificate_files_) {
+        return;
+    }
+    certificate_files_ = std::move(state);
+    try {
+        tls_ = certificates{settings_, tls_};
+    } catch (const std::runtime_error& e) {
+        instruments_.certificates_reloaded(false);
+        log::error("certificates can't be taken over: the old ones stay", {{"error", e.what()}});
+        return;
+    }
+    for (const auto& from : settings_.pools) {
+        find_pool(pools_, from.name)->set_tls(tls_.of_pool(from.name));
+    }
+    for (std::size_t i = 0; i < listeners_.size(); ++i) {
+        listeners_[i]->update(settings_.listeners[i], around(settings_, tls_, pools_));
+    }
+    instruments_.certificates_reloaded(true);
+    log::info("certificates reloaded");
 }
 
 asio::awaitable<void> application::reload_on_hangup()

@@ -67,6 +67,9 @@ std::string value_of(const std::string& source, const solve_info& build, const k
     if (source == "authority") {
         return dialled_host(around.authority);
     }
+    if (source == "tls-client") {
+        return std::string{around.tls_client};
+    }
     return from_attribute(build.attr(source));
 }
 

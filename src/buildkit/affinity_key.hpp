@@ -16,15 +16,16 @@ struct affinity_key {
 
 /// What else than the build itself may give a key.
 struct key_surroundings {
-    std::string_view shared_key;  ///< of the session
-    std::string_view source_ip;   ///< the client's address, without port
-    std::string_view authority;   ///< what the client dialled, maybe with a port
+    std::string_view shared_key;       ///< of the session
+    std::string_view source_ip;        ///< the client's address, without port
+    std::string_view authority;        ///< what the client dialled, maybe with a port
+    std::string_view tls_client = {};  ///< the name of its certificate
 };
 
 /// The key of a build: the first of `sources` that it has. Sources are names of frontend attributes (`build-arg:…`,
 /// `vcs:source`, `label:…`), `context` for a context that is a URL or the one remote source of a definition without a
-/// frontend, `shared-key`, `source-ip` and `authority`. `vcs:localdir:context`, `target` and `platform` give no key of
-/// their own: they make one finer, wherever they stand.
+/// frontend, `shared-key`, `source-ip`, `authority` and `tls-client`. `vcs:localdir:context`, `target` and `platform`
+/// give no key of their own: they make one finer, wherever they stand.
 ///
 /// URLs of one repository give one key however they are written, see normalized_url(); wherever a value comes from, the
 /// credentials of a URL are left out. Of a shared key, which the client makes as `<directory>:<node id>`, the node id

@@ -10,6 +10,7 @@
 #include "core/labels.hpp"
 #include "core/log.hpp"
 #include "core/types.hpp"
+#include "tls/files.hpp"
 
 /// The checked configuration: what load() makes of a YAML file. Immutable after loading and shared between threads.
 /// The defaults written here are the defaults of the file; docs/configuration.md documents every key for users.
@@ -24,21 +25,6 @@ enum class proxy_protocol : std::uint8_t { off, v1v2 };
 enum class policy : std::uint8_t { round_robin, least_active_builds, cache_affinity };
 enum class probe_type : std::uint8_t { buildkit, grpc, tcp, off };
 enum class when_empty : std::uint8_t { fail, wait };
-
-/// TLS towards clients. Paths of PEM files.
-struct server_tls {
-    std::string cert;
-    std::string key;
-    std::string client_ca;  ///< not empty: clients must show a certificate that this signed
-};
-
-/// TLS towards workers. Paths of PEM files.
-struct client_tls {
-    std::string ca;
-    std::string cert;
-    std::string key;
-    std::string server_name;  ///< the name the worker's certificate must have; empty: the host of its address
-};
 
 /// Clients that dial this name get another pool than the listener's.
 struct host_pool {
@@ -56,7 +42,7 @@ struct listener {
     milliseconds idle_timeout = 3600s;
     std::uint32_t max_connections = 10000;
     config::proxy_protocol proxy_protocol = config::proxy_protocol::off;
-    std::optional<server_tls> tls;
+    std::optional<tls::server_files> tls;  ///< nullopt: in the clear
 };
 
 struct worker {
@@ -129,7 +115,7 @@ struct pool {
     config::failover failover;
     bool platform_routing = true;
     std::string default_platform = "auto";
-    std::optional<client_tls> tls;
+    std::optional<tls::client_files> tls;  ///< nullopt: in the clear
 };
 
 struct admin {
@@ -150,6 +136,7 @@ struct limits {
     std::uint32_t internal_builds_per_worker = 1000;  ///< running
     std::uint32_t remembered_builds = 100000;         ///< finished builds of a pool whose worker is still known
     std::uint32_t recent_builds = 1000;               ///< finished builds of a pool that /api/v1/builds tells
+    milliseconds handshake_timeout = 10s;             ///< of TLS, and then of HTTP/2
     milliseconds pool_call_timeout = 10s;             ///< a worker's silence in a call to the whole pool
 };
 

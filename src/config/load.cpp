@@ -9,6 +9,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include "config/certificates.hpp"
 #include "config/rules.hpp"
 #include "config/schema.hpp"
 #include "config/token_file.hpp"
@@ -49,6 +50,7 @@ load_result read(const YAML::Node& document, std::string_view file, named_files 
         check_rules(out.value, in);
         if (others == named_files::read) {
             read_token(out.value.admin, in);
+            check_certificates(out.value, in);
         }
     }
     out.problems = in.take();

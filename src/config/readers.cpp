@@ -168,6 +168,19 @@ checked<std::string> host_pattern::read(const scalar& found) const
     return checked<std::string>{boost::system::in_place_value, lower_case(found.text)};
 }
 
+checked<std::string> certificate_name::read(const scalar& found) const
+{
+    const std::string_view whole = found.text;
+    const auto exact = whole.starts_with("*.") ? whole.substr(2) : whole;
+    const bool visible = std::all_of(exact.begin(), exact.end(), [](char c) { return c >= ' ' && c != 0x7f; });
+    if (exact.empty() || !visible || exact.find('*') != exact.npos || exact.size() > 253) {
+        return complaint{in_quotes(found.text) + " is not a name that a certificate can have"};
+    }
+    // Of a host name, which certificates write as they like, the case does not matter.
+    return is_host(exact) ? checked<std::string>{boost::system::in_place_value, lower_case(found.text)}
+                          : accepted(found);
+}
+
 checked<std::string> state_path::read(const scalar& found) const
 {
     if (found.text == "auto" || found.text == "off") {

@@ -118,6 +118,13 @@ struct host_pattern {
     std::string text(const std::string& value) const { return value; }
 };
 
+/// A name that a certificate may have: a host, `*.` and the end of one, a URI or a mail address.
+struct certificate_name {
+    checked<std::string> read(const scalar& found) const;
+    std::string allowed() const { return "a name of a certificate, such as ci.example.test or *.ci.example.test"; }
+    std::string text(const std::string& value) const { return value; }
+};
+
 /// Where something listens. Port 0 is a port of the system's choice, for a listener only.
 struct endpoint_url {
     enum class use : std::uint8_t { listen, connect, look_up };

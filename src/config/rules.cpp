@@ -64,8 +64,9 @@ void check_listener_routing(const root& r, reading& in)
                 }
             }
         }
-        if (l.protocol == protocol::tcp && !l.hosts.empty()) {
-            in.report(path + ".hosts", "needs protocol buildkit: a tcp listener does not read what name was dialled");
+        if (l.protocol == protocol::tcp && !l.hosts.empty() && !l.tls) {
+            in.report(path + ".hosts",
+                      "needs protocol buildkit, or tls: without it a tcp listener does not see what name was dialled");
         }
         if (l.protocol == protocol::tcp && !l.require.empty()) {
             in.report(path + ".require", "needs protocol buildkit; with tcp make a pool of those workers");
@@ -130,8 +131,40 @@ void check_affinity(const root& r, reading& in)
 {
     for (std::size_t i = 0; i < r.pools.size(); ++i) {
         const auto& keys = r.pools[i].affinity.keys;
-        if (std::find(keys.begin(), keys.end(), "tls-client") != keys.end()) {
-            in.report(indexed("pools", i) + ".affinity.keys", "'tls-client' is not supported yet: leave it out");
+        if (std::find(keys.begin(), keys.end(), "tls-client") == keys.end()) {
+            continue;
+        }
+        const bool known = std::any_of(r.listeners.begin(), r.listeners.end(), [&](const listener& l) {
+            const bool leads_here =
+                l.pool == r.pools[i].name || std::any_of(l.hosts.begin(), l.hosts.end(),
+                                                         [&](const host_pool& h) { return h.pool == r.pools[i].name; });
+            return leads_here && l.tls && !l.tls->client_ca.empty();
+        });
+        if (!known) {
+            in.report(indexed("pools", i) + ".affinity.keys",
+                      "'tls-client' needs a listener of this pool whose tls.client_ca demands certificates");
+        }
+    }
+}
+
+void check_tls(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const auto& tls = r.listeners[i].tls;
+        const std::string path = indexed("listeners", i) + ".tls";
+        if (tls && tls->client_ca.empty() && !tls->client_crl.empty()) {
+            in.report(path + ".client_crl", "needs client_ca: without it no certificate is asked for");
+        }
+        if (tls && tls->client_ca.empty() && !tls->allow_names.empty()) {
+            in.report(path + ".allow_names", "needs client_ca: without it no certificate is asked for");
+        }
+    }
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        const auto& tls = r.pools[i].tls;
+        if (tls && tls->cert.empty() != tls->key.empty()) {
+            const bool lacks_key = tls->key.empty();
+            in.report(indexed("pools", i) + (lacks_key ? ".tls.key" : ".tls.cert"),
+                      lacks_key ? "is missing: cert needs its key" : "is missing: key needs its cert");
         }
     }
 }
@@ -172,6 +205,7 @@ void check_rules(const root& r, reading& in)
     check_listener_routing(r, in);
     check_workers(r, in);
     check_affinity(r, in);
+    check_tls(r, in);
     check_queues(r, in);
 }
 

@@ -29,14 +29,16 @@ constexpr byte_count operator""_KiB(unsigned long long n)
     return byte_count{n << 10};
 }
 
-void read_server_tls(section& in, server_tls& out)
+void read_server_tls(section& in, tls::server_files& out)
 {
     in.required("cert", out.cert, file_path{});
     in.required("key", out.key, file_path{});
     in.unset("client_ca", out.client_ca, file_path{});
+    in.unset("client_crl", out.client_crl, file_path{});
+    in.values("allow_names", out.allow_names, certificate_name{});
 }
 
-void read_client_tls(section& in, client_tls& out)
+void read_client_tls(section& in, tls::client_files& out)
 {
     in.unset("ca", out.ca, file_path{});
     in.unset("cert", out.cert, file_path{});
@@ -156,6 +158,7 @@ void read_limits(section& in, limits& out)
     in.optional("internal_builds_per_worker", out.internal_builds_per_worker, whole_number{1, 1'000'000});
     in.optional("remembered_builds", out.remembered_builds, whole_number{0, 10'000'000});
     in.optional("recent_builds", out.recent_builds, whole_number{0, 100'000});
+    in.optional("handshake_timeout", out.handshake_timeout, time_span{100ms, 10min});
     in.optional("pool_call_timeout", out.pool_call_timeout, time_span{100ms, 10min});
 }
 

@@ -16,6 +16,7 @@ std::string_view to_string(errc code)
         case errc::no_worker: return "no_worker";
         case errc::no_match: return "no_match";
         case errc::protocol: return "protocol";
+        case errc::tls: return "tls";
         case errc::too_large: return "too_large";
         case errc::too_many: return "too_many";
         case errc::canceled: return "canceled";

@@ -18,6 +18,7 @@ enum class errc : std::uint8_t {
     no_worker,
     no_match,
     protocol,
+    tls,
     too_large,
     too_many,
     canceled,

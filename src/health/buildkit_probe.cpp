@@ -43,7 +43,7 @@ failure canceled()
 /// What is kept between the probes of one worker.
 class worker_probe {
 public:
-    explicit worker_probe(const balancer::worker& w) : worker_{w} {}
+    worker_probe(const balancer::worker& w, const tls::client_context* tls) : worker_{w}, tls_{tls} {}
 
     asio::awaitable<probe_result> run(duration timeout);
 
@@ -53,6 +53,7 @@ private:
     failure failed(std::string_view call, const unary_call::outcome& ended) const;
 
     const balancer::worker& worker_;
+    const tls::client_context* tls_;  // null: in the clear
     asio::any_io_executor executor_;
     std::shared_ptr<grpc::Channel> channel_;
     std::shared_ptr<const worker_facts> known_;
@@ -64,7 +65,7 @@ asio::awaitable<probe_result> worker_probe::run(duration timeout)
     executor_ = co_await asio::this_coro::executor;
     const time_point deadline = clock::now() + timeout;
     if (!channel_) {
-        channel_ = make_worker_channel(worker_.address());
+        channel_ = make_worker_channel(worker_.address(), tls_);
     }
     result<worker_facts> found = co_await ask(deadline);
     if (!found) {
@@ -163,9 +164,9 @@ failure worker_probe::failed(std::string_view call, const unary_call::outcome& e
 
 }  // namespace
 
-probe buildkit_probe()
+probe buildkit_probe(std::shared_ptr<const tls::client_context> tls)
 {
-    return make_kept_probe<worker_probe>();
+    return make_kept_probe<worker_probe>(std::move(tls));
 }
 
 }  // namespace buildkit_lb::health

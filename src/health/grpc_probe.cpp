@@ -18,7 +18,7 @@ constexpr auto check_path = "/grpc.health.v1.Health/Check";
 /// What is kept between the probes of one worker.
 class health_service_probe {
 public:
-    explicit health_service_probe(const balancer::worker& w) : worker_{w} {}
+    health_service_probe(const balancer::worker& w, const tls::client_context* tls) : worker_{w}, tls_{tls} {}
 
     asio::awaitable<probe_result> run(duration timeout);
 
@@ -26,6 +26,7 @@ private:
     probe_result judge(const unary_call::outcome& ended) const;
 
     const balancer::worker& worker_;
+    const tls::client_context* tls_;  // null: in the clear
     std::shared_ptr<grpc::Channel> channel_;
 };
 
@@ -33,7 +34,7 @@ asio::awaitable<probe_result> health_service_probe::run(duration timeout)
 {
     const auto executor = co_await asio::this_coro::executor;
     if (!channel_) {
-        channel_ = make_worker_channel(worker_.address());
+        channel_ = make_worker_channel(worker_.address(), tls_);
     }
     // An empty request asks for the whole server.
     unary_call check{executor, channel_, check_path, {}, clock::now() + timeout};
@@ -59,9 +60,9 @@ probe_result health_service_probe::judge(const unary_call::outcome& ended) const
 
 }  // namespace
 
-probe grpc_probe()
+probe grpc_probe(std::shared_ptr<const tls::client_context> tls)
 {
-    return make_kept_probe<health_service_probe>();
+    return make_kept_probe<health_service_probe>(std::move(tls));
 }
 
 }  // namespace buildkit_lb::health

@@ -7,6 +7,7 @@
 #include "config/config.hpp"
 #include "core/types.hpp"
 #include "health/probe_result.hpp"
+#include "tls/context.hpp"
 
 namespace buildkit_lb::health {
 
@@ -19,13 +20,13 @@ probe tcp_probe();
 
 /// Asks a buildkitd through its own API who it is and what it can do, on one connection that it keeps: see
 /// buildkit_probe.cpp. Its reports carry facts. Destroy it when no probe runs.
-probe buildkit_probe();
+probe buildkit_probe(std::shared_ptr<const tls::client_context> tls = {});
 
 /// Asks the standard health service (grpc.health.v1) whether the worker serves, on one connection that it keeps: see
 /// grpc_probe.cpp. Destroy it when no probe runs.
-probe grpc_probe();
+probe grpc_probe(std::shared_ptr<const tls::client_context> tls = {});
 
-/// The probe of `health_check.type`; null for `off`.
-probe make_probe(config::probe_type type);
+/// The probe of `health_check.type`; null for `off`. `tls`: what workers are connected to with; null: in the clear.
+probe make_probe(config::probe_type type, std::shared_ptr<const tls::client_context> tls = {});
 
 }  // namespace buildkit_lb::health

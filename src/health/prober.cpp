@@ -35,11 +35,11 @@ double in_seconds(duration d)
 
 }  // namespace
 
-probe make_probe(config::probe_type type)
+probe make_probe(config::probe_type type, std::shared_ptr<const tls::client_context> tls)
 {
     switch (type) {
-        case config::probe_type::buildkit: return buildkit_probe();
-        case config::probe_type::grpc: return grpc_probe();
+        case config::probe_type::buildkit: return buildkit_probe(std::move(tls));
+        case config::probe_type::grpc: return grpc_probe(std::move(tls));
         case config::probe_type::tcp: return tcp_probe();
         case config::probe_type::off: break;
     }

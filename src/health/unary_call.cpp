@@ -93,9 +93,17 @@ grpc_library::~grpc_library()
     grpc_shutdown_blocking();
 }
 
-std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker)
+std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, const tls::client_context* tls)
 {
     grpc::ChannelArguments arguments;
+    auto credentials = grpc::InsecureChannelCredentials();
+    if (tls != nullptr) {
+        const auto& pem = tls->pem();
+        credentials = grpc::SslCredentials({pem.ca, pem.key, pem.cert});
+        if (!tls->server_name().empty()) {
+            arguments.SetSslTargetNameOverride(tls->server_name());
+        }
+    }
     arguments.SetMaxReceiveMessageSize(max_message);
     arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, max_metadata);
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
@@ -106,7 +114,7 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker)
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
     arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
     arguments.SetUserAgentPrefix("buildkit-lb");
-    return grpc::CreateCustomChannel(target_of(worker), grpc::InsecureChannelCredentials(), arguments);
+    return grpc::CreateCustomChannel(target_of(worker), credentials, arguments);
 }
 
 struct unary_call::state {

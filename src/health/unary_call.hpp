@@ -12,6 +12,7 @@
 #include "buildkit/grpc_status.hpp"
 #include "core/endpoint.hpp"
 #include "core/event.hpp"
+#include "tls/context.hpp"
 
 namespace buildkit_lb::health {
 
@@ -28,7 +29,8 @@ public:
 /// A channel to a worker as probes need it: nothing is sent but calls (no keepalive, no bandwidth probes: a buildkitd
 /// answers PINGs with GOAWAY), no proxy from the environment, no connection shared with another channel. It connects at
 /// the first call.
-std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker);
+/// `tls` is null for a worker in the clear.
+std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, const tls::client_context* tls = nullptr);
 
 /// One unary call on a channel, running from construction on: bytes of a serialized message in, bytes out. gRPC's
 /// threads do the work; this object and the coroutine that waits are on `executor`, which must run until finished() has

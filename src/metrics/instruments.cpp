@@ -115,6 +115,9 @@ instruments::instruments(std::string_view version)
       rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")},
       reloads_{counter(registry_, "buildkit_lb_config_reloads_total",
                        "Times the configuration was read again: taken over (ok) or refused (error).")},
+      certificate_reloads_{
+          counter(registry_, "buildkit_lb_certificate_reloads_total",
+                  "Times the files of certificates had changed: taken over (ok), or the old ones kept (error).")},
       discovery_failures_{counter(registry_, "buildkit_lb_discovery_failures_total",
                                   "Lookups of discovery.dns that failed or found no address.")},
       state_writes_{
@@ -122,6 +125,7 @@ instruments::instruments(std::string_view version)
 {
     for (const char* result : {"ok", "error"}) {
         reloads_.Add({{"result", result}});
+        certificate_reloads_.Add({{"result", result}});
         state_writes_.Add({{"result", result}});
     }
     prometheus::BuildGauge()
@@ -291,6 +295,11 @@ void instruments::discovery_failed(std::string_view pool)
 void instruments::config_reloaded(bool taken)
 {
     reloads_.Add({{"result", taken ? "ok" : "error"}}).Increment();
+}
+
+void instruments::certificates_reloaded(bool well)
+{
+    certificate_reloads_.Add({{"result", well ? "ok" : "error"}}).Increment();
 }
 
 void instruments::add_collector(std::shared_ptr<const prometheus::Collectable> collector)

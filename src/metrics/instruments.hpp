@@ -126,6 +126,9 @@ public:
     /// A name of `discovery` could not be looked up, or has no address.
     void discovery_failed(std::string_view pool);
 
+    /// Files of certificates had changed: the new ones were taken over, or can't be.
+    void certificates_reloaded(bool well);
+
     /// The configuration was read again: taken over, or refused.
     void config_reloaded(bool taken);
 
@@ -163,6 +166,7 @@ private:
     counters& internal_refused_;
     counters& rpcs_;
     counters& reloads_;
+    counters& certificate_reloads_;
     counters& discovery_failures_;
     counters& state_writes_;
 

@@ -18,15 +18,38 @@ namespace {
 // Out of file descriptors is our trouble, not the worker's: connections end all the time, so it is worth waiting.
 constexpr auto descriptor_retry = 50ms;
 
+/// Connects, and shakes hands where the pool has TLS.
+asio::awaitable<result<tls::socket>> connect_by(const upstream_pool& pool, const endpoint& where, time_point deadline)
+{
+    const auto executor = co_await asio::this_coro::executor;
+    result<stream_socket> connected = co_await connect(executor, where, deadline - clock::now());
+    if (!connected) {
+        co_return connected.error();
+    }
+    const auto context = pool.tls.load();
+    if (!context) {
+        co_return tls::socket{std::move(*connected)};
+    }
+    auto shaking =
+        tls::shake_hands(std::move(*connected), context->connect(where.host), deadline, failure_source::upstream);
+    result<tls::socket> secured = co_await std::move(shaking);
+    if (!secured) {
+        failure why = secured.error();
+        why.detail = where.to_string() + ": " + why.detail;
+        co_return why;
+    }
+    co_return secured;
+}
+
 }  // namespace
 
-asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
-                                                      metrics::instruments& instruments)
+asio::awaitable<result<tls::socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
+                                                    metrics::instruments& instruments)
 {
     const auto executor = co_await asio::this_coro::executor;
     const auto deadline = clock::now() + pool.connect_timeout.load();
     for (;;) {
-        result<stream_socket> connected = co_await connect(executor, w.address(), deadline - clock::now());
+        result<tls::socket> connected = co_await connect_by(pool, w.address(), deadline);
         if (connected) {
             co_return connected;
         }
@@ -68,7 +91,7 @@ asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& po
             co_return none;
         }
         instruments.picked(pool.workers->name(), chosen->policy, chosen->reason);
-        result<stream_socket> connected = co_await connect_worker(pool, *chosen->worker(), instruments);
+        result<tls::socket> connected = co_await connect_worker(pool, *chosen->worker(), instruments);
         if (connected) {
             co_return upstream_connection{std::move(*chosen), std::move(*connected)};
         }

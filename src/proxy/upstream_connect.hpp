@@ -7,8 +7,10 @@
 
 #include "balancer/pool.hpp"
 #include "core/socket.hpp"
+#include "core/swappable_ptr.hpp"
 #include "core/types.hpp"
 #include "metrics/instruments.hpp"
+#include "tls/handshake.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -16,19 +18,20 @@ namespace buildkit_lb::proxy {
 struct upstream_pool {
     std::shared_ptr<balancer::pool> workers;
     std::atomic<duration> connect_timeout{};
-    std::atomic<duration> liveness{};  ///< so long a worker with calls may say nothing; zero: for ever
+    std::atomic<duration> liveness{};                ///< so long a worker with calls may say nothing; zero: for ever
+    swappable_ptr<const tls::client_context> tls{};  ///< null: in the clear
 };
 
 /// A connection to a worker, and the pick that led to it.
 struct upstream_connection {
     balancer::pick chosen;
-    stream_socket socket;
+    tls::socket socket;
 };
 
-/// Connects to `w`, and tells the pool and the metrics of a failure that is the worker's fault. Runs on the executor
-/// of the calling coroutine, which becomes the socket's.
-boost::asio::awaitable<result<stream_socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
-                                                             metrics::instruments& instruments);
+/// Connects to `w`, with TLS where the pool has it, and tells the pool and the metrics of a failure that is the
+/// worker's fault. Runs on the executor of the calling coroutine, which becomes the socket's.
+boost::asio::awaitable<result<tls::socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
+                                                           metrics::instruments& instruments);
 
 /// Picks workers of `pool` one after the other until one accepts a connection. When all that are up have failed, those
 /// that are down are tried too: a probe may know less than a try. Fails when none is left.

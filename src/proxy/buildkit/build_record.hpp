@@ -47,6 +47,7 @@ public:
     bool internal = false;
     bool linked = false;  ///< its request looks like it takes another build as an input
     std::size_t sessions = 0;
+    std::string tls_client;  ///< the name of the client's certificate; empty without one
     time_point arrived;
 
     // Written by the thread of Solve before key_is_known(), constant afterwards: not to be read before.

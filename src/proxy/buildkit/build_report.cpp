@@ -71,6 +71,9 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     if (!error.empty()) {
         line.emplace_back("error", error);
     }
+    if (!r.tls_client.empty()) {
+        line.emplace_back("tls_client", r.tls_client);
+    }
     summary.state = balancer::build_summary::stage::ended;
     summary.worker = place.worker;
     summary.policy = place.policy;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "buildkit/affinity_key.hpp"
 #include "buildkit/grpc_status.hpp"
 #include "buildkit/methods.hpp"
 #include "core/log.hpp"
@@ -70,13 +71,15 @@ asio::awaitable<void> run_flow(flow f, call_ptr c)
 
 }  // namespace
 
-buildkit_connection::buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
+buildkit_connection::buildkit_connection(buildkit_service& service, data_thread& on, downstream client)
     : service_{&service},
       thread_{on},
       executor_{on.executor()},
-      peer_{peer_host(downstream)},
+      peer_{std::move(client.peer)},
+      dialled_{std::move(client.dialled)},
+      certificate_{std::move(client.certificate)},
       tasks_{executor_},
-      connection_{std::move(downstream), http2::role::server, service.http2, *this}
+      connection_{tls::make_transport(std::move(client.socket)), http2::role::server, service.http2, *this}
 {
     on.watch(*this);
 }
@@ -105,6 +108,15 @@ void buildkit_connection::check_idle(time_point now)
     count_bytes();
     if (links_) {
         links_->check_idle(now);
+    }
+    if (!spoke_ && now - began_ >= service_->handshake_timeout && !connection_.closed()) {
+        service_->metrics.protocol_error("handshake_timeout");
+        log::warn("client refused", {{"listener", service_->listener},
+                                     {"client", peer_},
+                                     {"kind", "handshake_timeout"},
+                                     {"error", "it did not begin to speak HTTP/2"}});
+        connection_.close();
+        return;
     }
     if (stopping()) {
         leave_when_free(now);
@@ -138,6 +150,11 @@ void buildkit_connection::count_bytes()
     service_->metrics.sent(connection_.bytes_out() - std::exchange(counted_out_, connection_.bytes_out()));
 }
 
+std::string buildkit_connection::dialled_host(std::string_view authority) const
+{
+    return dialled_.empty() ? buildkit::dialled_host(authority) : dialled_;
+}
+
 void buildkit_connection::bind(buildkit_service& service)
 {
     service_ = &service;
@@ -149,7 +166,7 @@ void buildkit_connection::bind(buildkit_service& service)
 http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream, http2::header_list headers, bool)
 {
     if (!links_) {
-        bind(service_->for_authority(headers.get(":authority")));
+        bind(service_->for_host(dialled_host(headers.get(":authority"))));
     }
     if (buildkit::classify(headers.get(":path")).kind == method::control_session) {
         if (auto* handler = open_session(stream, headers)) {
@@ -276,9 +293,9 @@ void buildkit_connection::on_error(const http2::connection_error& error)
     }
 }
 
-asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream)
+asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on, downstream client)
 {
-    buildkit_connection connection{service, on, std::move(downstream)};
+    buildkit_connection connection{service, on, std::move(client)};
     co_await connection.run();
 }
 

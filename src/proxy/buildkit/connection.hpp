@@ -14,6 +14,7 @@
 #include "proxy/buildkit/service.hpp"
 #include "proxy/buildkit/session.hpp"
 #include "proxy/data_thread.hpp"
+#include "proxy/downstream.hpp"
 
 namespace buildkit_lb::proxy {
 
@@ -23,7 +24,7 @@ class build_attempts;
 /// need. Lives on one data thread.
 class buildkit_connection final : public http2::engine_handler, public idle_watched {
 public:
-    buildkit_connection(buildkit_service& service, data_thread& on, stream_socket downstream);
+    buildkit_connection(buildkit_service& service, data_thread& on, downstream client);
     ~buildkit_connection() override;
 
     /// Serves the connection until it has ended and everything it started is gone.
@@ -47,6 +48,10 @@ public:
 
     /// The client's address without its port; empty for a unix socket.
     const std::string& peer() const { return peer_; }
+    /// The host name that a call with this `:authority` dialled, in lower case: what TLS told goes first.
+    std::string dialled_host(std::string_view authority) const;
+    /// The name by which the client's certificate was allowed; empty without TLS or certificate.
+    const std::string& certificate() const { return certificate_; }
     /// Different for every connection of the pool.
     std::uint64_t number() const { return number_; }
     /// Builds with `Internal: true` that run for this client.
@@ -75,6 +80,7 @@ public:
 
 private:
     http2::stream_handler* on_request(http2::stream_ref stream, http2::header_list headers, bool end_stream) override;
+    void on_settings(const http2::peer_settings&) override { spoke_ = true; }
     void on_error(const http2::connection_error& error) override;
 
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
@@ -86,6 +92,8 @@ private:
     data_thread& thread_;
     boost::asio::any_io_executor executor_;
     const std::string peer_;
+    const std::string dialled_;
+    const std::string certificate_;
     std::uint64_t number_ = 0;
     task_group tasks_;
     std::optional<link_table> links_;  // none before the first call
@@ -95,6 +103,8 @@ private:
     std::unordered_map<std::string, std::weak_ptr<build_attempts>> attempts_;
     buildkit::recording_budget recordings_;
     http2::connection connection_;
+    const time_point began_ = clock::now();
+    bool spoke_ = false;  // its first SETTINGS have come
     std::size_t held_bytes_ = 0;
     time_point free_since_ = time_point::max();  // while the process stops: nothing needs the connection
     std::uint64_t counted_in_ = 0;
@@ -104,7 +114,6 @@ private:
 };
 
 /// What a `protocol: buildkit` listener does with a connection.
-boost::asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on,
-                                                     stream_socket downstream);
+boost::asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on, downstream client);
 
 }  // namespace buildkit_lb::proxy

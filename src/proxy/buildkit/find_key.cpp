@@ -26,7 +26,8 @@ asio::awaitable<void> find_key(call& solve, buildkit::solve_info& info, running_
     const auto until = clock::now() + patience;
     const auto look = [&] {
         const std::string shared_key = shared.sessions.shared_key_of(info.sessions);
-        return buildkit::find_affinity_key(info, {shared_key, connection.peer(), solve.headers().get(":authority")},
+        const std::string host = connection.dialled_host(solve.headers().get(":authority"));
+        return buildkit::find_affinity_key(info, {shared_key, connection.peer(), host, connection.certificate()},
                                            sources);
     };
     buildkit::affinity_key key = look();

@@ -39,13 +39,13 @@ constexpr auto close_time = 5s;
 
 }  // namespace
 
-link::link(std::shared_ptr<balancer::worker> to, stream_socket socket, const http2::options& options,
+link::link(std::shared_ptr<balancer::worker> to, tls::socket socket, const http2::options& options,
            lost_handler on_lost, goaway_handler on_goaway)
     : worker_{std::move(to)},
       on_lost_{std::move(on_lost)},
       on_goaway_{std::move(on_goaway)},
-      greeted_{socket.get_executor()},
-      connection_{std::move(socket), http2::role::client, options, *this}
+      greeted_{socket.raw.get_executor()},
+      connection_{tls::make_transport(std::move(socket)), http2::role::client, options, *this}
 {
 }
 
@@ -134,7 +134,7 @@ asio::awaitable<void> link_table::open(std::shared_ptr<balancer::worker> w)
 asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::shared_ptr<balancer::worker>& w)
 {
     const auto deadline = clock::now() + pool_.connect_timeout.load();
-    result<stream_socket> socket = co_await connect_worker(pool_, *w, instruments_);
+    result<tls::socket> socket = co_await connect_worker(pool_, *w, instruments_);
     if (!socket) {
         co_return socket.error();
     }

@@ -26,8 +26,8 @@ public:
 
     /// `on_lost` is called when the connection ends with calls on it that nobody has ended: before they are told.
     /// `on_goaway` is called when the worker says GOAWAY, the first time; what runs goes on.
-    link(std::shared_ptr<balancer::worker> to, stream_socket socket, const http2::options& options,
-         lost_handler on_lost, goaway_handler on_goaway);
+    link(std::shared_ptr<balancer::worker> to, tls::socket socket, const http2::options& options, lost_handler on_lost,
+         goaway_handler on_goaway);
 
     const std::shared_ptr<balancer::worker>& worker() const { return worker_; }
     http2::engine& engine() { return connection_.engine(); }

@@ -1,6 +1,5 @@
 #include "proxy/buildkit/service.hpp"
 
-#include "buildkit/affinity_key.hpp"
 #include "core/log.hpp"
 
 namespace buildkit_lb::proxy {
@@ -19,24 +18,6 @@ void buildkit_pool::sweep(time_point now)
                       {{"pool", workers.name()}, {"invocation", invocation}});
         }
     }
-}
-
-buildkit_service& buildkit_service::for_authority(std::string_view authority)
-{
-    buildkit_service* best = this;
-    std::size_t best_length = 0;
-    const std::string host = hosts.empty() ? std::string{} : buildkit::dialled_host(authority);
-    for (const auto& route : hosts) {
-        if (route.host == host) {
-            return *route.served_by;
-        }
-        if (route.host.starts_with('*') && host.ends_with(std::string_view{route.host}.substr(1)) &&
-            route.host.size() > best_length) {
-            best = route.served_by;
-            best_length = route.host.size();
-        }
-    }
-    return *best;
 }
 
 }  // namespace buildkit_lb::proxy

@@ -16,6 +16,7 @@
 #include "proxy/buildkit/pong_memory.hpp"
 #include "proxy/buildkit/session_directory.hpp"
 #include "proxy/buildkit/worker_memory.hpp"
+#include "proxy/host_routes.hpp"
 #include "proxy/upstream_connect.hpp"
 
 namespace buildkit_lb::proxy {
@@ -62,18 +63,15 @@ struct buildkit_service {
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
     std::vector<std::string> key_sources = buildkit::default_key_sources();  ///< `affinity.keys`
     bool routes_by_key = false;  ///< the policy looks at keys: one that needs a definition is worth a wait
+    duration handshake_timeout = std::chrono::seconds{10};  ///< how long the first SETTINGS may take
     balancer::failover_settings failover = {};
     label_map require = {};  ///< what workers must have for builds of this listener
 
-    /// Clients that dialled one of these names are served by another service: another pool of the same listener.
-    struct host_route {
-        std::string host;  ///< in lower case; `*.example.test` stands for every name below
-        buildkit_service* served_by;
-    };
-    std::vector<host_route> hosts = {};
+    /// In the order of the configuration.
+    std::vector<host_route<buildkit_service>> hosts = {};
 
-    /// The service for a client that sent this `:authority`: by the very name, else by the longest pattern, else this.
-    buildkit_service& for_authority(std::string_view authority);
+    /// The service for a client that dialled `host`, in lower case and without its port; maybe this one.
+    buildkit_service& for_host(std::string_view host) { return find_by_host(hosts, host, *this); }
 };
 
 }  // namespace buildkit_lb::proxy

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/transport.hpp"
 #include "core/types.hpp"
 #include "http2/engine.hpp"
-#include "http2/transport.hpp"
 
 namespace buildkit_lb::http2 {
 

@@ -110,6 +110,10 @@ class Balancer:
         return self
 
     @property
+    def program(self):
+        return tools.balancer_program()
+
+    @property
     def address(self):
         """Where builds go: the endpoint of the first pool."""
         return self.address_of(next(iter(self._ports)))

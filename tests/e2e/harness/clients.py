@@ -96,6 +96,8 @@ class Client:
         self.version = version
         self.directory = directory
         self.name = self.program if version == "current" else f"{self.program} {version}"
+        self.identity = None  # how it does TLS: an authority.Identity, with or without a certificate
+        self.server_name = ""  # what it dials by TLS, if not the host of the address
         self._builds = []
         # Tests build from several threads at once.
         self._creating = threading.Lock()
@@ -149,6 +151,14 @@ class Client:
                                          self.env, folder, read_ref, stdin))
         return self._builds[-1]
 
+    def _tls(self):
+        """(name of the setting, value), by the names that buildx has for them."""
+        if not self.identity:
+            return []
+        settings = {"cacert": self.identity.ca, "cert": self.identity.cert, "key": self.identity.key,
+                    "servername": self.server_name}
+        return [(name, str(value)) for name, value in settings.items() if value]
+
     def remove(self):
         """Ends the builds that still run."""
         for build in self._builds:
@@ -166,7 +176,7 @@ class Buildctl(Client):
     program = "buildctl"
 
     def _command(self, address, context, folder, args, target, no_cache, output):
-        argv = ["--addr", address, "build", "--progress", "plain", "--frontend", "dockerfile.v0",
+        argv = [*self._endpoint(address), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
                 "--local", f"context={context}", "--local", f"dockerfile={context}",
                 "--output", output, "--ref-file", folder / "ref"]
         for key, value in args.items():
@@ -176,6 +186,13 @@ class Buildctl(Client):
         if no_cache:
             argv += ["--no-cache"]
         return argv, lambda: _read(folder / "ref").strip()
+
+    def _endpoint(self, address):
+        return ["--addr", address, *(word for name, value in self._tls() for word in (f"--tls{name}", value))]
+
+    def run_on(self, address, *args, **how):
+        """run() against one address, with TLS where the client has it."""
+        return self.run(*self._endpoint(address), "--timeout", "10", *args, **how)
 
     def solve(self, address, definition, local):
         """Builds the LLB in the file `definition` with the local directories `local` (name -> path)."""
@@ -195,7 +212,8 @@ class Buildx(Client):
         name = "lb-" + "".join(c if c.isalnum() else "-" for c in address)
         with self._creating:
             if not (self.directory / "buildx/instances" / name).exists():
-                self.run("create", "--name", name, "--driver", "remote", address)
+                options = [word for setting in self._tls() for word in ("--driver-opt", "=".join(setting))]
+                self.run("create", "--name", name, "--driver", "remote", *options, address)
         return name
 
     def _command(self, address, context, folder, args, target, no_cache, output):

@@ -26,6 +26,13 @@ root = "{root}"
   "buildkit-lb.test/name" = "{name}"
 """
 
+_TLS = """\
+[grpc.tls]
+  cert = "{tls.cert}"
+  key = "{tls.key}"
+  ca = "{tls.ca}"
+"""
+
 
 @dataclass(frozen=True)
 class BuildRecord:
@@ -46,9 +53,10 @@ class Worker:
     """
 
     def __init__(self, name, directory: Path, version="current", platforms=(), config="", outlive=False,
-                 host="127.0.0.1", port=None, namespace=None):
+                 host="127.0.0.1", port=None, namespace=None, tls=None):
         """`config`: a text to use as buildkitd.toml in place of the harness's own; where it keeps its files and
-        listens is still ours to say. `namespace`: a network.Namespace to run in, where `host` is an address."""
+        listens is still ours to say. `namespace`: a network.Namespace to run in, where `host` is an address.
+        `tls`: its authority.Identity, with which it also demands certificates of its authority."""
         self.name = name
         self.version = version
         self.host = host
@@ -61,12 +69,14 @@ class Worker:
         self.config = directory / "buildkitd.toml"
         self._inside = namespace.prefix if namespace else []
         self._outlive = outlive
+        self._tls = tls
         self._daemon = None
         self._pid = None
         directory.mkdir(parents=True, exist_ok=True)
         self.config.write_text(config.replace("{cgroup}", self.cgroup) if config else _CONFIG.format(
             root=self.root, address=self.address, cgroup=self.cgroup, name=name,
-            platforms=f"platforms = {json.dumps(list(platforms))}" if platforms else ""))
+            platforms=f"platforms = {json.dumps(list(platforms))}" if platforms else "")
+            + (_TLS.format(tls=tls) if tls else ""))
 
     def start(self):
         """Returns when it answers."""
@@ -136,7 +146,10 @@ class Worker:
 
     def buildctl(self, *args, check=True):
         # From inside, so that it can be asked whatever becomes of the network.
-        argv = [*self._inside, tools.program("buildctl"), "--addr", self.address, "--timeout", "10", *args]
+        tls = self._tls
+        secured = ["--tlscacert", tls.ca, "--tlscert", tls.cert, "--tlskey", tls.key, "--tlsservername",
+                   "worker.example"] if tls else []
+        argv = [*self._inside, tools.program("buildctl"), "--addr", self.address, *secured, "--timeout", "10", *args]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check)
 
     def history(self):

@@ -64,8 +64,8 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     buildkit_.routes_by_key = settings_.policy == "cache-affinity";
     const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
         return settings_.protocol == config::protocol::tcp
-                   ? proxy::run_tcp_connection(tcp_, on, std::move(socket))
-                   : proxy::run_buildkit_connection(buildkit_, on, std::move(socket));
+                   ? proxy::run_tcp_connection(tcp_, on, proxy::downstream{std::move(socket)})
+                   : proxy::run_buildkit_connection(buildkit_, on, proxy::downstream{std::move(socket)});
     };
     listener_ = std::make_unique<proxy::listener>(
         control_.get_executor(),

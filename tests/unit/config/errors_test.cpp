@@ -80,9 +80,7 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
         {5, "    pool: default\n    proxy_protocol: false",
          "f:6: listeners[0].proxy_protocol: 'false' is not one of the words known here (did you mean 'off'? It is a "
          "word, not a boolean); allowed: off or v1v2 (this version: only off)"},
-        {5, "    pool: default\n    tls: true",
-         "f:6: listeners[0].tls: found the value 'true'; allowed: a map\nf:6: listeners[0].tls: is not supported yet: "
-         "leave it out"},
+        {5, "    pool: default\n    tls: true", "f:6: listeners[0].tls: found the value 'true'; allowed: a map"},
         // pools
         {7, "  - name: Default\n  - name: default",
          "f:7: pools[0].workers: is missing; allowed: a list of maps, or discovery in its place"},

@@ -42,6 +42,32 @@ TEST_CASE("what is wrong with labels is said with its place")
           std::string::npos);
 }
 
+TEST_CASE("tls keys that need each other are asked for")
+{
+    const std::string tls = "  tls: {cert: c, key: k, ";
+    CHECK(complaints(
+              with(tls + "client_ca: a, client_crl: r, allow_names: ['*.CI.example', 'spiffe://x/y', me@x]}\n")) == "");
+    CHECK(complaints(with(tls + "client_crl: r}\n")).find("listeners[0].tls.client_crl: needs client_ca") !=
+          std::string::npos);
+    CHECK(complaints(with(tls + "allow_names: [a]}\n")).find("listeners[0].tls.allow_names: needs client_ca") !=
+          std::string::npos);
+    CHECK(complaints(with(tls + "client_ca: a, allow_names: ['*']}\n")).find("allow_names[0]: '*' is not a name") !=
+          std::string::npos);
+    CHECK(complaints(with(tls + "}\n  protocol: tcp\n  hosts: [{host: a.example, pool: p}]\n")) == "");
+    const auto of_pool = [](const std::string& section) {
+        return complaints(
+            parse("listeners: [{name: l, address: tcp://127.0.0.1:1, pool: p}]\npools:\n- name: p\n"
+                  "  workers: [{name: w, address: tcp://127.0.0.1:2}]\n  " +
+                      section + "\n",
+                  "f"));
+    };
+    CHECK(of_pool("tls: {}") == "");
+    CHECK(of_pool("tls: {cert: c}").find("pools[0].tls.key: is missing") != std::string::npos);
+    CHECK(of_pool("tls: {key: k}").find("pools[0].tls.cert: is missing") != std::string::npos);
+    CHECK(of_pool("affinity: {keys: [tls-client]}").find("'tls-client' needs a listener of this pool") !=
+          std::string::npos);
+}
+
 TEST_CASE("hosts lead to pools that exist, each once")
 {
     const auto r = with("  hosts: [{host: Team.Example, pool: team}, {host: '*.b.example', pool: p}]\n");

@@ -20,13 +20,11 @@ TEST_CASE("the name that a client dialled leads to its pool", "[service]")
     auto team = make();
     auto below = make();
     auto deeper = make();
-    CHECK(&own.for_authority("team.example:1234") == &own);
+    CHECK(&own.for_host("team.example") == &own);
     own.hosts = {{"*.example", &below}, {"team.example", &team}, {"*.b.example", &deeper}};
-    CHECK(&own.for_authority("team.example:1234") == &team);
-    CHECK(&own.for_authority("TEAM.example") == &team);
-    CHECK(&own.for_authority("other.example") == &below);
-    CHECK(&own.for_authority("a.b.example:1") == &deeper);
-    CHECK(&own.for_authority("example") == &own);
-    CHECK(&own.for_authority("localhost:1234") == &own);
-    CHECK(&own.for_authority("") == &own);
+    CHECK(&own.for_host("team.example") == &team);
+    CHECK(&own.for_host("other.example") == &below);
+    CHECK(&own.for_host("a.b.example") == &deeper);
+    CHECK(&own.for_host("example") == &own);
+    CHECK(&own.for_host("") == &own);
 }

@@ -9,7 +9,7 @@
 
 #include "core/buffer.hpp"
 
-namespace buildkit_lb::http2 {
+namespace buildkit_lb {
 
 /// Moves bytes for a connection without ever blocking: the seam where TLS comes in. Owned by its connection, used by
 /// the connection's thread. One virtual call for each system call.
@@ -43,4 +43,4 @@ public:
 /// A TCP or unix socket in the clear.
 std::unique_ptr<byte_transport> make_socket_transport(boost::asio::generic::stream_protocol::socket socket);
 
-}  // namespace buildkit_lb::http2
+}  // namespace buildkit_lb

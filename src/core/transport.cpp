@@ -1,4 +1,4 @@
-#include "http2/transport.hpp"
+#include "core/transport.hpp"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-namespace buildkit_lb::http2 {
+namespace buildkit_lb {
 namespace {
 
 namespace asio = boost::asio;
@@ -104,4 +104,4 @@ std::unique_ptr<byte_transport> make_socket_transport(asio::generic::stream_prot
     return std::make_unique<socket_transport>(std::move(socket));
 }
 
-}  // namespace buildkit_lb::http2
+}  // namespace buildkit_lb
