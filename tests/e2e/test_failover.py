@@ -97,15 +97,15 @@ def test_an_export_begins_again(stack, tmp_path, program, version, kind):
     moments = failover.Moments(lb)
     build = stack.client(program, version).start_build(lb.address, failover.export(tmp_path / "context"),
                                                        args={"ID": "x"}, output=output)
-    moments.placed()
+    moments.exporting(build)
     let_others_in(lb, workers)
-    moments.exporting()
     first.kill()
+    build.resume()
     ended = build.wait(90).check()
     assert line(first, second) in ended.output
     found = exports(ended, kind)
     if kind != "oci":
-        assert found == {"id": 2, "big": failover.BIG}
+        assert found == {"id": 2, "big": failover.EXPORTED}
 
 
 @BOTH_VERSIONS

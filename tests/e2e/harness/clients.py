@@ -73,6 +73,12 @@ class RunningBuild:
         """Ctrl-C."""
         self.popen.send_signal(signal.SIGINT)
 
+    def pause(self):
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.popen.send_signal(signal.SIGCONT)
+
     def kill(self):
         if self.running():
             self.popen.kill()

@@ -1,15 +1,23 @@
 """Builds to be interrupted at a chosen moment, for test_failover.py and scripts/failover-table."""
 
+import re
+
 from . import contexts
 from .process import wait_until
 
 BIG = 64 << 20
+EXPORTED = 192 << 20
 
 
 def upload(folder):
-    """A context whose upload takes a while."""
-    made = contexts.dockerfile(folder, "FROM base\nARG ID\nRUN echo $ID > /id\nFROM scratch\nCOPY small big /\n",
-                               {"small": "small\n"})
+    """A large context. A step after its upload takes some seconds: the balancer counts bytes once a second."""
+    made = contexts.dockerfile(folder, """\
+FROM base AS work
+COPY small big /
+RUN sleep 3
+FROM scratch
+COPY --from=work /small /big /
+""", {"small": "small\n"})
     with open(made / "big", "wb") as big:
         for i in range(BIG >> 20):
             big.write(bytes([i % 251]) * (1 << 20))
@@ -17,11 +25,11 @@ def upload(folder):
 
 
 def export(folder):
-    """A context with a result whose export takes a while, compressed or not."""
+    """A context with a large result, compressed or not."""
     return contexts.dockerfile(folder, f"""\
 FROM base AS work
 ARG ID
-RUN echo "$ID" > /id && dd if=/dev/urandom of=/big bs=1M count={BIG >> 20} 2>/dev/null
+RUN echo "$ID" > /id && dd if=/dev/urandom of=/big bs=1M count={EXPORTED >> 20} 2>/dev/null
 FROM scratch
 COPY --from=work /id /big /
 """)
@@ -46,6 +54,9 @@ class Moments:
     def uploading(self):
         wait_until(lambda: self._moved("received", 0.05), "the upload")
 
-    def exporting(self):
-        # All that is sent before is small.
-        wait_until(lambda: self._moved("sent", 0.02), "the export")
+    def exporting(self, build):
+        """`build` of export(), whose client has been stopped in the middle of its export: resume() it. On a fast
+        machine the export is over before the balancer has counted its bytes."""
+        sending = re.compile("copying files|sending tarball")
+        wait_until(lambda: sending.search(build.output()), "the export", interval=0.005)
+        build.pause()
