@@ -4,6 +4,7 @@
 #include <memory>
 #include <openssl/x509v3.h>
 
+#include "core/text.hpp"
 #include "tls/openssl.hpp"
 
 namespace buildkit_lb::tls {
@@ -22,13 +23,6 @@ std::string text_of(const ASN1_STRING* value)
     }
     std::string text{reinterpret_cast<const char*>(utf8), static_cast<std::size_t>(size)};
     OPENSSL_free(utf8);
-    return text;
-}
-
-std::string lower_case(std::string text)
-{
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
     return text;
 }
 

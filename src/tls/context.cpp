@@ -1,6 +1,5 @@
 #include "tls/context.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <openssl/err.h>
@@ -8,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <utility>
 
+#include "core/text.hpp"
 #include "tls/certificate_names.hpp"
 
 namespace buildkit_lb::tls {
@@ -273,10 +273,7 @@ std::string server_context::client_name(const SSL& of) const
 std::string server_context::dialled_name(const SSL& of)
 {
     const char* name = SSL_get_servername(&of, TLSEXT_NAMETYPE_host_name);
-    std::string text{name != nullptr ? name : ""};
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
+    return lower_case(name != nullptr ? name : "");
 }
 
 // ---- Towards workers ----

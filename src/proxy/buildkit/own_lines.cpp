@@ -4,11 +4,10 @@
 #include "buildkit/methods.hpp"
 #include "buildkit/place_words.hpp"
 #include "buildkit/progress.hpp"
+#include "proxy/buildkit/own_prefix.hpp"
 
 namespace buildkit_lb::proxy {
 namespace {
-
-constexpr std::string_view own_prefix = "buildkit-lb: ";
 
 buildkit::wall_time wall_now()
 {
@@ -65,11 +64,7 @@ void own_lines::restarted(const build_record& record, std::size_t attempt)
 
 void own_lines::given_up(const failure& why)
 {
-    std::string_view text = why.detail;
-    if (text.starts_with(own_prefix)) {
-        text.remove_prefix(own_prefix.size());  // the step's name says it
-    }
-    tell(waiting_.end(wall_now(), text));
+    tell(waiting_.end(wall_now(), without_own_prefix(why.detail)));  // the step's name says it
 }
 
 void own_lines::tell(const std::string& messages)

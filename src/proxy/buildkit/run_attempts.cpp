@@ -8,6 +8,7 @@
 #include "proxy/buildkit/ask.hpp"
 #include "proxy/buildkit/attach_sessions.hpp"
 #include "proxy/buildkit/connection.hpp"
+#include "proxy/buildkit/own_prefix.hpp"
 #include "proxy/buildkit/upstream_call.hpp"
 
 namespace buildkit_lb::proxy {
@@ -20,8 +21,6 @@ using decision = balancer::failover::decision;
 using verdict = balancer::failover::verdict;
 
 namespace {
-
-const std::string own_prefix = "buildkit-lb: ";
 
 constexpr std::string_view bridge_solve_path = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
 constexpr std::string_view bridge_return_path = "/moby.buildkit.v1.frontend.LLBBridge/Return";
@@ -54,11 +53,6 @@ private:
     const std::string ref_;
     std::shared_ptr<build_attempts> attempts_;
 };
-
-std::string without_own_prefix(const std::string& text)
-{
-    return text.starts_with(own_prefix) ? text.substr(own_prefix.size()) : text;
-}
 
 /// How one attempt ended, and what follows.
 struct attempt_end {
@@ -185,8 +179,8 @@ asio::awaitable<link_table::link_ptr> find_another(running_build& build, build_a
         why_not.detail = describe(unrepeatable::over_limit);
     }
     if (!to) {
-        why += "; it can't start again: " + without_own_prefix(why_not.detail);
-        shared.placement.failed(record.ref, {why_not.code, why_not.source, false, own_prefix + why});
+        why += "; it can't start again: " + std::string{without_own_prefix(why_not.detail)};
+        shared.placement.failed(record.ref, {why_not.code, why_not.source, false, std::string{own_prefix} + why});
     }
     co_return to;
 }
@@ -243,7 +237,7 @@ asio::awaitable<call::ending> run_attempts(call_ptr solve, running_build& build,
             service.instruments.failed_over(pool, worker, to_string(end.what.counted));
         }
         // Solve first: the client shows the first error it sees.
-        end.ending.message = own_prefix + end.what.why;
+        end.ending.message = std::string{own_prefix} + end.what.why;
         solve->end(end.ending);
         attempts.fail(end.ending);
         co_return call::ending{end.ending.code, false, end.ending.message};
