@@ -97,6 +97,7 @@ class Client:
     """One build client that keeps its files (outputs, logs, builders) below `directory`."""
 
     program = ""
+    cache_to_flag = ""
 
     def __init__(self, directory: Path, version="current"):
         self.version = version
@@ -136,13 +137,15 @@ class Client:
         """Builds `context` through `address` and returns a Build, whether it went well or not."""
         return self.start_build(address, context, **options).wait(timeout)
 
-    def start_build(self, address, context, name="build", args=None, target="", no_cache=False, output=None, stdin=None,
-                    extra=()):
-        """`args` are build arguments; `output` is what to do with the result ("{out}" in it: the folder Build.out);
-        `stdin` is a file; `extra` goes to the client's command line as it is."""
+    def start_build(self, address, context, name="build", args=None, target="", no_cache=False, output=None,
+                    cache_to=None, stdin=None, extra=()):
+        """`args` are build arguments; `output` and `cache_to` are what to do with the result and the cache ("{out}" in
+        them: the folder Build.out); `stdin` is a file; `extra` goes to the client's command line as it is."""
         folder = self.new_folder(name)
         output = (output or "type=local,dest={out}").format(out=folder / "out")
         argv, read_ref = self._command(address, context, folder, args or {}, target, no_cache, output)
+        if cache_to:
+            argv += [self.cache_to_flag, cache_to.format(out=folder / "out")]
         return self.start(name, folder, [*argv, *extra], read_ref, stdin)
 
     def new_folder(self, name):
@@ -180,6 +183,7 @@ class Client:
 
 class Buildctl(Client):
     program = "buildctl"
+    cache_to_flag = "--export-cache"
 
     def _command(self, address, context, folder, args, target, no_cache, output):
         argv = [*self._endpoint(address), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
@@ -212,6 +216,7 @@ class Buildctl(Client):
 
 class Buildx(Client):
     program = "buildx"
+    cache_to_flag = "--cache-to"
 
     def builder(self, address):
         """The name of a builder of driver `remote` for `address`, made when there is none."""
@@ -231,12 +236,13 @@ class Buildx(Client):
             argv += ["--target", target]
         if no_cache:
             argv += ["--no-cache"]
+        argv += [context]
 
         def read_ref():
             text = _read(folder / "metadata.json")
             return json.loads(text).get("buildx.build.ref", "").rpartition("/")[2] if text else ""
 
-        return [*argv, context], read_ref
+        return argv, read_ref
 
 
 def _read(path: Path):

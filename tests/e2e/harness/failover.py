@@ -1,6 +1,9 @@
-"""Builds to be interrupted at a chosen moment, for test_failover.py and scripts/failover-table."""
+"""Builds to be interrupted at a chosen moment, what becomes of their results, and a storm of builds over workers that are
+killed: for test_failover.py, scripts/failover-table and scripts/failover-storm."""
 
 import re
+import tarfile
+from dataclasses import dataclass
 
 from . import contexts
 from .process import wait_until
@@ -35,6 +38,83 @@ COPY --from=work /id /big /
 """)
 
 
+def on_registry(folder, registry):
+    """A context whose frontend asks `registry` for an image, as most do, while it reads the Dockerfile. The image must
+    be there: see push_base()."""
+    return contexts.dockerfile(folder, f"""\
+FROM {registry.host}/base AS other
+FROM base AS work
+ARG ID
+COPY --from=other /base /base
+RUN echo "built $ID" > /result
+FROM scratch
+COPY --from=work /base /result /
+""")
+
+
+def push_base(client, address, folder, registry):
+    """An image with one file."""
+    context = contexts.dockerfile(folder, "FROM scratch\nCOPY base /\n", {"base": "of the base\n"})
+    client.build(address, context, output=f"type=image,name={registry.host}/base,push=true").check()
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a build does with its result. `exporting` is what a client prints in the middle of that. `once`: it writes
+    one file, which only the newest buildx begins again."""
+
+    name: str
+    output: str
+    exporting: str
+    cache_to: str = ""
+    once: bool = False
+
+    def of(self, registry, tag):
+        """What Client.start_build takes."""
+        there = {"registry": registry.host, "tag": tag, "out": "{out}"}
+        return {"output": self.output.format(**there), "cache_to": self.cache_to.format(**there)}
+
+    def restartable(self, client):
+        """Whether a build by `client` can start again after its export has begun."""
+        return not self.once or (client.program, client.version) == ("buildx", "current")
+
+    def wrong(self, build, registry, tag, files):
+        """What is wrong with the result of a build; `files`: name -> size of what it holds. Empty: nothing is."""
+        if self.output.startswith("type=image") or "registry" in self.cache_to:
+            if missing := registry.missing(f"{'cache' if self.cache_to else 'image'}-{tag}", "latest"):
+                return f"the registry has not got {missing}"
+        if self.name == "cache to a folder" and not (build.out.with_suffix(".cache") / "index.json").exists():
+            return "there is no cache"
+        if "type=local" in self.output:
+            found = {name: (build.out / name).stat().st_size for name in files if (build.out / name).exists()}
+            return "" if found == files else f"{found}, not {files}"
+        if not self.once:
+            return ""
+        with tarfile.open(build.out.with_suffix(f".{self.name}")) as tar:
+            found = {m.name: m.size for m in tar.getmembers() if m.isfile()}
+        if self.name == "tar":
+            return "" if found == files else f"{found}, not {files}"
+        whole = "index.json" in found and sum(found.values()) >= sum(files.values())
+        return "" if whole else f"only {found}"
+
+
+_ONE_FILE = "sending tarball"
+_IMAGE = "type=image,name={registry}/image-{tag},push=true,compression=uncompressed"
+_FOLDER = "type=local,dest={out}"
+
+OUTPUTS = [
+    Output("local", _FOLDER, "copying files"),
+    Output("tar", "type=tar,dest={out}.tar", _ONE_FILE, once=True),
+    Output("oci", "type=oci,dest={out}.oci,compression=uncompressed", _ONE_FILE, once=True),
+    Output("docker", "type=docker,name=x,dest={out}.docker,compression=uncompressed", _ONE_FILE, once=True),
+    Output("push", _IMAGE, "pushing layers"),
+    Output("cache to a folder", _FOLDER, "writing layer",
+           cache_to="type=local,dest={out}.cache,compression=uncompressed"),
+    Output("cache to a registry", _FOLDER, "writing layer",
+           cache_to="type=registry,ref={registry}/cache-{tag},compression=uncompressed"),
+]
+
+
 class Moments:
     """Waits until the one build that begins now gets to a moment."""
 
@@ -54,9 +134,10 @@ class Moments:
     def uploading(self):
         wait_until(lambda: self._moved("received", 0.05), "the upload")
 
-    def exporting(self, build):
+    @staticmethod
+    def exporting(build, output=OUTPUTS[0]):
         """`build` of export(), whose client has been stopped in the middle of its export: resume() it. On a fast
         machine the export is over before the balancer has counted its bytes."""
-        sending = re.compile("copying files|sending tarball")
-        wait_until(lambda: sending.search(build.output()), "the export", interval=0.005)
+        line = re.compile(output.exporting)
+        wait_until(lambda: line.search(build.output()), "the export", interval=0.005)
         build.pause()

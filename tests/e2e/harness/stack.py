@@ -6,6 +6,7 @@ from . import peers
 from .balancer import Balancer
 from .clients import CLIENTS
 from .manybuilds import ManyBuilds
+from .registry import Registry
 from .worker import Worker
 
 
@@ -43,6 +44,10 @@ class Stack:
         made = Balancer(self.directory / name, pools, outlive=self._outlive, **settings)
         self._owned.append(made)
         return made.start() if start else made
+
+    def registry(self):
+        self._owned.append(Registry(self.directory / "registry"))
+        return self._owned[-1]
 
     def nginx_stream(self, workers, method=""):
         self._owned.append(peers.nginx_stream(self.directory / "nginx", workers, method=method))
