@@ -1,6 +1,7 @@
 """Small storms (scripts/storms runs large ones): what is done to a pool every week costs no build."""
 
 from harness import storms
+from harness.balancer import buildkit_pool
 
 SLACK = 10  # seconds; the machine may be busy
 
@@ -35,3 +36,11 @@ def test_a_drain_waits_for_the_last_of_10_builds_and_no_other_comes(stack):
     assert -2 < found.after_last < SLACK
     assert [(b.out / "result").read_text() for b in found.builds] == [f"built r{i}\n" for i in range(10)]
     assert found.later and outputs(found.misplaced) == []
+
+
+def test_workers_that_are_killed_one_after_the_other_cost_no_build(stack):
+    workers = stack.workers("current", "v0.13", "current", "current")
+    lb = stack.balancer([buildkit_pool(workers, failover={"attempts": 3})], protocol="buildkit")
+    found = storms.kills_during_builds(stack, workers, lb, builds=30, every=4)
+    assert outputs(found.lost) == []
+    assert len(found.builds) >= 30 and found.moved

@@ -29,14 +29,14 @@ def _clients(stack, balancer):
 
 
 @contextlib.contextmanager
-def storm(stack, balancer, width):
-    """A Load of quick builds by all four clients, `width` at a time."""
-    context = contexts.quick(stack.directory / f"context-{uuid.uuid4().hex}")
+def storm(stack, balancer, width, seconds=0):
+    """A Load of builds by all four clients, `width` at a time, each with a step of `seconds` seconds."""
+    context = contexts.patient(stack.directory / f"context-{uuid.uuid4().hex}")
     clients, once = _clients(stack, balancer), uuid.uuid4().hex
 
     def build(number):
         return clients[number % len(clients)].build(balancer.address, context, name=f"s{number}",
-                                                    args={"ID": f"{once}-{number}"}, timeout=300)
+                                                    args={"ID": f"{once}-{number}", "SECONDS": seconds}, timeout=300)
 
     with Load(build, width) as load:
         yield load
@@ -222,3 +222,37 @@ def drain_during_builds(stack, first, other, builds=10, seconds=4):
     ended = [build.wait() for build in running]
     return Drain(ended, later, hook.returncode, said, drained[0] - max(b.ended for b in ended),
                  [b for b in later if placed_on(b.output) != other.name])
+
+
+@dataclass
+class Kills:
+    builds: list[Build] = field(default_factory=list)
+    kills: Counter = field(default_factory=Counter)  # worker -> how often
+    seconds: float = 0.0
+
+    @property
+    def lost(self):
+        return _lost(self.builds)
+
+    @property
+    def moved(self):
+        """Builds that went well although their worker was lost."""
+        return [b for b in self.builds if b.ok and " was lost; the build starts again on " in b.output]
+
+
+def kills_during_builds(stack, workers, balancer, builds, every=5, width=6, seconds=2, seed=1):
+    """`builds` builds of which each has a step of `seconds` seconds, through `balancer` (or a peer), while a random one
+    of `workers` is killed every `every` seconds and started again at once."""
+    chance = random.Random(seed)
+    found, began = Kills(), time.monotonic()
+    with storm(stack, balancer, width, seconds) as load:
+        while len(load.ended) < builds:
+            next_kill = time.monotonic() + every
+            victim = chance.choice(workers)
+            victim.kill()
+            found.kills[victim.name] += 1
+            victim.start()
+            time.sleep(max(0.0, next_kill - time.monotonic()))
+    found.builds = [build for _, build, _ in load.ended]
+    found.seconds = time.monotonic() - began
+    return found
