@@ -7,36 +7,17 @@ import uuid
 
 import pytest
 
-from harness import contexts, failover
+from harness import contexts
+from harness.agent import compile_list_keys, ssh_agent
 from harness.bake import start_bake, tree
 from harness.balancer import buildkit_pool
 from harness.clients import VERSIONS
+from harness.failover import balancer, let_others_in, line, on_registry, push_base, restarts
 from harness.process import wait_until
 from harness.stack import where
 
 EVERY_CLIENT = pytest.mark.parametrize("program,version", VERSIONS, ids=["-".join(c) for c in VERSIONS])
 BOTH_VERSIONS = pytest.mark.parametrize("version", ["current", "v0.13"])
-
-
-def balancer(stack, workers, **settings):
-    """One that sends builds to `workers[0]` as long as that is there."""
-    lb = stack.balancer([buildkit_pool(workers, failover=settings)], protocol="buildkit", log={"level": "debug"})
-    for other in workers[1:]:
-        assert lb.command("drain", other.name).returncode == 0
-    return lb
-
-
-def let_others_in(lb, workers):
-    for other in workers[1:]:
-        assert lb.command("undrain", other.name).returncode == 0
-
-
-def line(lost, next_one):
-    return f"[buildkit-lb] {lost.name} was lost; the build starts again on {next_one.name}"
-
-
-def restarts(lb):
-    return lb.metric("buildkit_lb_failovers_total", result="restarted")
 
 
 @pytest.mark.parametrize("victim", ["current", "v0.13"])
@@ -63,49 +44,68 @@ def test_a_killed_worker_costs_no_client_its_build(stack, patient, victim):
 
 
 @EVERY_CLIENT
-def test_the_upload_of_a_context_begins_again(stack, tmp_path, program, version):
+def test_a_frontend_that_waits_for_a_registry_begins_again(stack, tmp_path, program, version):
+    """During LLBBridge/Solve."""
+    first, second = workers = stack.workers("current", "v0.13")
+    registry = stack.registry()
+    lb = balancer(stack, workers)
+    client = stack.client(program, version)
+    push_base(client, lb.address, tmp_path / "base", registry)
+    registry.pause()
+    build = client.start_build(lb.address, on_registry(tmp_path / "context", registry), args={"ID": "asks"})
+    wait_until(registry.asked, "the worker to ask the registry")
+    let_others_in(lb, workers)
+    first.kill()
+    registry.resume()
+    ended = build.wait(60).check()
+    assert line(first, second) in ended.output
+    assert tree(ended.out) == {"result": b"built asks\n", "base": b"of the base\n"}
+
+
+def test_mounts_move(stack, tmp_path):
+    """A secret and an ssh agent. (The name is short: sockets have paths of 107 bytes at most.)"""
     first, second = workers = stack.workers("current", "v0.13")
     lb = balancer(stack, workers)
-    context = failover.upload(tmp_path / "context")
-    moments = failover.Moments(lb)
-    build = stack.client(program, version).start_build(lb.address, context)
-    moments.placed()
-    let_others_in(lb, workers)
-    moments.uploading()
-    first.kill()
-    ended = build.wait(90).check()
-    assert line(first, second) in ended.output
-    assert (ended.out / "small").read_text() == "small\n"
-    assert (ended.out / "big").read_bytes() == (context / "big").read_bytes()
+    context = contexts.dockerfile(tmp_path / "mounts", """\
+COPY list-keys /bin/
+ARG ID
+RUN --mount=type=secret,id=token --mount=type=ssh \\
+    echo "step $ID is running" && sleep 3 && cat /run/secrets/token > /secret && list-keys > /keys
+FROM scratch
+COPY --from=base /secret /keys /
+""")
+    compile_list_keys(context / "list-keys")
+    secret = tmp_path / "secret"
+    secret.write_text("the secret\n")
+    with ssh_agent(tmp_path / "agent", "the key") as agent:
+        builds = [stack.client(*client).start_build(lb.address, context, args={"ID": f"b{i}"}, extra=[
+            "--secret", f"id=token,src={secret}", "--ssh", f"default={agent}"]) for i, client in enumerate(VERSIONS)]
+        for i, build in enumerate(builds):
+            build.wait_step(f"b{i}")
+        let_others_in(lb, workers)
+        first.kill()
+        for build in builds:
+            ended = build.wait(60).check()
+            assert line(first, second) in ended.output
+            assert tree(ended.out) == {"secret": b"the secret\n", "keys": b"the key\n"}
 
 
-def exports(ended, kind):
-    if kind == "local":
-        return {name: (ended.out / name).stat().st_size for name in ("id", "big")}
-    with tarfile.open(ended.out.with_suffix("." + kind)) as tar:
-        return {m.name: m.size for m in tar.getmembers() if m.isfile() and m.name in ("id", "big", "index.json")}
-
-
-@pytest.mark.parametrize("program,version,kind", [
-    *[(*client, "local") for client in VERSIONS],
-    # Older clients open their one file once: they refuse, and tar and oci fail with them.
-    ("buildx", "current", "tar"), ("buildx", "current", "oci")])
-def test_an_export_begins_again(stack, tmp_path, program, version, kind):
+@BOTH_VERSIONS
+def test_a_dockerfile_from_stdin_is_still_there(stack, patient, tmp_path, version):
+    """buildx has read it and serves it as often as it is asked for."""
     first, second = workers = stack.workers("current", "current")
     lb = balancer(stack, workers)
-    output = "type=local,dest={out}" if kind == "local" else f"type={kind},dest={{out}}.{kind}"
-    moments = failover.Moments(lb)
-    build = stack.client(program, version).start_build(lb.address, failover.export(tmp_path / "context"),
-                                                       args={"ID": "x"}, output=output)
-    moments.exporting(build)
+    given = tmp_path / "given"
+    (patient / "Dockerfile").rename(given)
+    build = stack.client("buildx", version).start_build(lb.address, patient, args={"ID": "in", "SECONDS": "3"},
+                                                        stdin=given, extra=["-f", "-"])
+    build.wait_step("in")
     let_others_in(lb, workers)
     first.kill()
-    build.resume()
-    ended = build.wait(90).check()
+    ended = build.wait(60).check()
     assert line(first, second) in ended.output
-    found = exports(ended, kind)
-    if kind != "oci":
-        assert found == {"id": 2, "big": failover.EXPORTED}
+    assert tree(ended.out) == {"result": b"built in\n"}
+    assert where(ended, workers) == [second], "the metadata file names the build that went well"
 
 
 @BOTH_VERSIONS

@@ -6,13 +6,36 @@ import tarfile
 from dataclasses import dataclass
 
 from . import contexts
-from .process import wait_until
+from .balancer import buildkit_pool
+from .process import Timeout, wait_until
 
 BIG = 64 << 20
 EXPORTED = 192 << 20
 
 
-def upload(folder):
+def balancer(stack, workers, **settings):
+    """One that sends builds to `workers[0]` as long as that is there, until let_others_in()."""
+    lb = stack.balancer([buildkit_pool(workers, failover=settings)], protocol="buildkit", log={"level": "debug"})
+    for other in workers[1:]:
+        assert lb.command("drain", other.name).returncode == 0
+    return lb
+
+
+def let_others_in(lb, workers):
+    for other in workers[1:]:
+        assert lb.command("undrain", other.name).returncode == 0
+
+
+def line(lost, next_one):
+    """What the client is told."""
+    return f"[buildkit-lb] {lost.name} was lost; the build starts again on {next_one.name}"
+
+
+def restarts(lb):
+    return lb.metric("buildkit_lb_failovers_total", result="restarted")
+
+
+def upload(folder, size=BIG):
     """A large context. A step after its upload takes some seconds: the balancer counts bytes once a second."""
     made = contexts.dockerfile(folder, """\
 FROM base AS work
@@ -22,7 +45,7 @@ FROM scratch
 COPY --from=work /small /big /
 """, {"small": "small\n"})
     with open(made / "big", "wb") as big:
-        for i in range(BIG >> 20):
+        for i in range(size >> 20):
             big.write(bytes([i % 251]) * (1 << 20))
     return made
 
@@ -131,13 +154,21 @@ class Moments:
     def placed(self):
         wait_until(lambda: self._lb.metric("buildkit_lb_worker_active_builds"), "the build to be placed")
 
-    def uploading(self):
-        wait_until(lambda: self._moved("received", 0.05), "the upload")
+    def uploading(self, build):
+        _wait_in(build, lambda: self._moved("received", 0.05), "the upload")
 
     @staticmethod
     def exporting(build, output=OUTPUTS[0]):
         """`build` of export(), whose client has been stopped in the middle of its export: resume() it. On a fast
         machine the export is over before the balancer has counted its bytes."""
         line = re.compile(output.exporting)
-        wait_until(lambda: line.search(build.output()), "the export", interval=0.005)
+        _wait_in(build, lambda: line.search(build.output()), "the export")
         build.pause()
+
+
+def _wait_in(build, condition, what):
+    """Or until `build` has ended, which was too soon."""
+    try:
+        wait_until(lambda: condition() or not build.running(), what, 120, interval=0.005)
+    except Timeout as error:
+        raise Timeout(f"{error} of {build.client}\n{build.output()}") from None
