@@ -24,6 +24,22 @@ std::size_t cost_of(const std::vector<placed_ref>& refs)
 
 }  // namespace
 
+void recording_budget::add(std::size_t bytes)
+{
+    used += bytes;
+    if (all_used != nullptr) {
+        all_used->fetch_add(bytes, std::memory_order_relaxed);
+    }
+}
+
+void recording_budget::remove(std::size_t bytes)
+{
+    used -= bytes;
+    if (all_used != nullptr) {
+        all_used->fetch_sub(bytes, std::memory_order_relaxed);
+    }
+}
+
 build_recording::build_recording(std::string solve, std::size_t limit, recording_budget& budget)
     : limit_{limit}, budget_{budget}, solve_{std::move(solve)}
 {
@@ -85,7 +101,7 @@ void build_recording::add(std::size_t bytes)
         return;
     }
     bytes_ += bytes;
-    budget_.used += bytes;
+    budget_.add(bytes);
     if (bytes_ <= limit_ && budget_.used <= budget_.limit) {
         return;
     }
@@ -99,7 +115,7 @@ void build_recording::add(std::size_t bytes)
 void build_recording::remove(std::size_t bytes)
 {
     bytes_ -= bytes;
-    budget_.used -= bytes;
+    budget_.remove(bytes);
 }
 
 void build_recording::erase(std::map<call_id, call>::iterator at)

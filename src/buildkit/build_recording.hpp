@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -18,6 +19,10 @@ namespace buildkit_lb::buildkit {
 struct recording_budget {
     std::size_t limit = 0;
     std::size_t used = 0;
+    std::atomic<std::size_t>* all_used = nullptr;  ///< where those of all clients are counted, for whoever reads it
+
+    void add(std::size_t bytes);
+    void remove(std::size_t bytes);
 };
 
 /// What a build's client has asked of its worker, as far as another worker has to be asked it again when that one is
@@ -32,7 +37,7 @@ public:
     build_recording(std::string solve, std::size_t limit, recording_budget& budget);
     build_recording(const build_recording&) = delete;
     build_recording& operator=(const build_recording&) = delete;
-    ~build_recording() { budget_.used -= bytes_; }
+    ~build_recording() { budget_.remove(bytes_); }
 
     // ---- Recording ----
 

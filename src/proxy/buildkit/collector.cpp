@@ -14,6 +14,7 @@ struct held {
     std::size_t digests;
     std::size_t refs;
     std::size_t traces;
+    std::size_t recorded_bytes;
 };
 
 struct gauge {
@@ -29,6 +30,8 @@ constexpr std::array gauges{
           [](const held& h) { return h.placement.held_calls; }},
     gauge{"buildkit_lb_held_bytes", "Bytes of the calls that wait.",
           [](const held& h) { return h.placement.held_bytes; }},
+    gauge{"buildkit_lb_recorded_bytes", "Bytes kept of running builds to start them again elsewhere (failover.record).",
+          [](const held& h) { return h.recorded_bytes; }},
     gauge{"buildkit_lb_remembered_builds", "Finished builds whose worker is still known.",
           [](const held& h) { return h.placement.remembered; }},
     gauge{"buildkit_lb_remembered_digests", "Digests of content whose worker is known.",
@@ -55,9 +58,13 @@ public:
             families[i].type = prometheus::MetricType::Gauge;
         }
         for (const auto* pool : pools_()) {
-            const held now{pool->placement.count(), pool->calls.load(std::memory_order_relaxed),
-                           pool->sessions.size(),   pool->digests.size(),
-                           pool->refs.size(),       pool->traces.size()};
+            const held now{pool->placement.count(),
+                           pool->calls.load(std::memory_order_relaxed),
+                           pool->sessions.size(),
+                           pool->digests.size(),
+                           pool->refs.size(),
+                           pool->traces.size(),
+                           pool->recorded_bytes.load(std::memory_order_relaxed)};
             for (std::size_t i = 0; i < gauges.size(); ++i) {
                 prometheus::ClientMetric metric;
                 metric.label = {{"pool", pool->pool.workers->name()}};

@@ -159,6 +159,7 @@ void buildkit_connection::bind(buildkit_service& service)
 {
     service_ = &service;
     recordings_.limit = service.http2.memory_budget;
+    recordings_.all_used = &service.shared.recorded_bytes;
     number_ = service.shared.connections.fetch_add(1, std::memory_order_relaxed);
     links_.emplace(executor_, service.shared.pool, service.instruments, service.http2);
 }

@@ -41,9 +41,10 @@ struct buildkit_pool {
     digest_memory digests{100'000};
     worker_memory refs;  // builds seen in histories: placement knows those that ran through here
     trace_memory traces;
-    std::atomic<std::size_t> calls{0};          // that have not ended
-    std::atomic<std::uint64_t> connections{0};  // numbers given out
-    balancer::stall_rule stalls;                // of the thread that calls sweep()
+    std::atomic<std::size_t> calls{0};           // that have not ended
+    std::atomic<std::size_t> recorded_bytes{0};  // of builds, to repeat them
+    std::atomic<std::uint64_t> connections{0};   // numbers given out
+    balancer::stall_rule stalls;                 // of the thread that calls sweep()
 
     /// Ends waits that have lasted too long, and lets builds over the cap that others wait for. Call it every second or
     /// so, on one thread.

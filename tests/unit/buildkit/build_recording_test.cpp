@@ -179,13 +179,15 @@ TEST_CASE("a Solve above the limit is over it from the start")
 
 TEST_CASE("the builds of one client have one budget: who finds it used up is over its limit, the others are not")
 {
-    recording_budget budget{10'000};
+    std::atomic<std::size_t> of_all = 5;
+    recording_budget budget{10'000, 0, &of_all};
     const build_recording first{std::string(6000, 's'), plenty, budget};
     {
         const build_recording second{std::string(6000, 's'), plenty, budget};
         CHECK(second.over_limit());
         CHECK_FALSE(first.over_limit());
         CHECK(budget.used == first.bytes());
+        CHECK(of_all == 5 + first.bytes());
         build_recording third{"small", plenty, budget};
         CHECK_FALSE(third.over_limit());
         third.begin(method::llb_ref, text(std::string(6000, 'r')));
