@@ -34,6 +34,11 @@ std::string_view without_user(std::string_view authority)
     return authority.substr(authority.rfind('@') + 1);  // npos + 1 is 0
 }
 
+std::string_view authority_of(std::string_view after_scheme)
+{
+    return after_scheme.substr(0, after_scheme.find_first_of("/?#"));
+}
+
 /// Where the port of an authority without user begins (its colon), or npos. A colon within brackets is an address's.
 std::size_t port_at(std::string_view authority)
 {
@@ -47,7 +52,12 @@ std::size_t port_at(std::string_view authority)
 bool port_is_one(std::string_view authority)
 {
     const auto at = port_at(authority);
-    return at == std::string_view::npos || authority.find_first_not_of(digits, at + 1) == std::string_view::npos;
+    if (at == std::string_view::npos) {
+        return true;
+    }
+    const std::string_view host = authority.substr(0, at);
+    return authority.find_first_not_of(digits, at + 1) == std::string_view::npos &&
+           (host.find(':') == std::string_view::npos || host.ends_with(']'));
 }
 
 std::string_view bare_path(std::string_view path)
@@ -157,12 +167,10 @@ std::string without_credentials(std::string_view text)
         const std::string_view whole = text.substr(0, text.find_first_of(" \t\r\n\"'`<>"));
         text.remove_prefix(whole.size());
         std::string_view shown = whole;
-        const auto end = std::min(shown.find_first_of("/?#"), shown.size());
-        const auto at = shown.substr(0, end).rfind('@');
-        if (at != std::string_view::npos) {
-            shown.remove_prefix(at + 1);
-        } else if (!port_is_one(shown.substr(0, end)) && shown.find('@') != std::string_view::npos) {
-            shown.remove_prefix(shown.rfind('@') + 1);  // a password with a slash, unescaped
+        shown = shown.substr(authority_of(shown).rfind('@') + 1);  // npos + 1 is 0
+        if (!port_is_one(authority_of(shown))) {
+            // A password with a slash, unescaped; the user may have had an @ of its own.
+            shown = without_user(shown);
         }
         const std::string_view bare = without_query(shown);
         out += bare;

@@ -64,6 +64,7 @@ TEST_CASE("credentials and queries of URLs are left out of a text, the rest of i
           "failed to fetch https://e.test/app.git: exit 128; see https://e.test/help");
     CHECK(bare("ftp://a:s3cret@e.test/x svn+ssh://b:s3cret@f.test") == "ftp://e.test/x svn+ssh://f.test");
     CHECK(bare("https://user:s3/cret@e.test/app.git") == "https://e.test/app.git");
+    CHECK(bare("https://bob@corp.test:s3/cret@e.test/app.git") == "https://e.test/app.git");  // found by a fuzzer
     CHECK(bare("https://e.test/@scope/app@1.tgz") == "https://e.test/@scope/app@1.tgz");
     CHECK(bare("(https://e.test/?s3cret)") == "(https://e.test/)");
     CHECK(bare("").empty());
