@@ -21,8 +21,10 @@ asio::awaitable<void> relay_to_worker(call_ptr c, std::shared_ptr<balancer::work
     if (found) {
         c->relay_to(*found);
     } else {
-        c->fail(grpc_code::unavailable,
-                "buildkit-lb: worker " + where->name() + " can't be reached: " + found.error().detail);
+        const auto code = c->code_when_lost.value_or(grpc_code::unavailable);
+        c->fail(code, code == grpc_code::ok
+                          ? std::string{}
+                          : "buildkit-lb: worker " + where->name() + " can't be reached: " + found.error().detail);
     }
 }
 

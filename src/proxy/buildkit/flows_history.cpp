@@ -127,13 +127,16 @@ asio::awaitable<void> flow_listen_history(call_ptr c)
     const bool gone = where && balancer::is_going_away(*shared.pool.workers->snapshot(), *where);
     // Each invocation of buildx asks for a Ref that no build has, whether there is a history. And after a build it asks
     // for its provenance: one that has just ended well is not to fail because its worker, which was told to stop and
-    // has ended it all the same, takes no new call. The answer is that of a daemon that has no such record.
+    // has ended it all the same, takes no new call, or is lost. The answer is that of a daemon that has no such record.
     if (what->early_exit && (what->ref == buildkit::history_probe_ref || gone)) {
         c->begin_answer(history_headers());
         c->end({grpc_code::ok, {}, {}});
         co_return;
     }
     if (where) {
+        if (what->early_exit) {
+            c->code_when_lost = grpc_code::ok;
+        }
         c->on_answer_message = [&shared, where](std::string_view event) { shared.digests.learn(event, where); };
         co_await relay_to_worker(c, where);
         co_return;

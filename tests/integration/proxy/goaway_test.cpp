@@ -5,6 +5,18 @@
 using namespace buildkit_lb;
 using namespace buildkit_lb::test;
 
+namespace {
+
+constexpr std::string_view listen_path = "/moby.buildkit.v1.Control/ListenBuildHistory";
+// BuildHistoryRequest: Ref "a", EarlyExit.
+constexpr std::string_view history_of_a{
+    "\x12\x01"
+    "a"
+    "\x18\x01",
+    5};
+
+}  // namespace
+
 TEST_CASE("a worker that says GOAWAY ends its build while new ones go elsewhere")
 {
     buildkit_stage stage{2};
@@ -50,6 +62,33 @@ TEST_CASE("links that the balancer itself closes are no GOAWAY of the worker")
     CHECK_THAT(stage.lb->metrics().expose(), !Catch::Contains("buildkit_lb_upstream_goaways_total{"));
 }
 
+TEST_CASE("a build that has ended on a worker that is lost then has an empty history, which is no error")
+{
+    buildkit_stage stage{1};
+    auto& worker = stage.workers[0];
+    auto& client = stage.client();
+    auto& solve = client.solve({"a", {}});
+    REQUIRE(stage.until([&] { return worker.call(solve_path) != nullptr; }));
+    worker.call(solve_path)->answer("built");
+    REQUIRE(stage.until([&] { return solve.closed; }));
+    SECTION("before it is asked")
+    {
+        worker.refuse();
+        worker.cut();
+        auto& history = client.connection().call(listen_path, history_of_a);
+        REQUIRE(stage.until([&] { return history.closed; }));
+        CHECK(history.status() == buildkit::grpc_code::ok);
+    }
+    SECTION("while it is asked")
+    {
+        auto& history = client.connection().call(listen_path, history_of_a);
+        REQUIRE(stage.until([&] { return worker.call(listen_path) != nullptr; }));
+        worker.cut();
+        REQUIRE(stage.until([&] { return history.closed; }));
+        CHECK(history.status() == buildkit::grpc_code::ok);
+    }
+}
+
 TEST_CASE("a build that ended on a worker that is going away has an empty history, which is no error")
 {
     buildkit_stage stage{1};
@@ -65,13 +104,7 @@ TEST_CASE("a build that ended on a worker that is going away has an empty histor
     worker.call(solve_path)->answer("built");
     REQUIRE(stage.until([&] { return solve.closed; }));
 
-    // BuildHistoryRequest: Ref "a", EarlyExit.
-    const std::string_view early{
-        "\x12\x01"
-        "a"
-        "\x18\x01",
-        5};
-    auto& history = client.connection().call("/moby.buildkit.v1.Control/ListenBuildHistory", early);
+    auto& history = client.connection().call(listen_path, history_of_a);
     REQUIRE(stage.until([&] { return history.closed; }));
     CHECK(history.status() == buildkit::grpc_code::ok);
     CHECK(history.messages.empty());
