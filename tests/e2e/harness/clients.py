@@ -1,5 +1,6 @@
 """Real build clients: buildctl and buildx, newest and v0.13."""
 
+import itertools
 import json
 import os
 import re
@@ -106,6 +107,7 @@ class Client:
         self.identity = None  # how it does TLS: an authority.Identity, with or without a certificate
         self.server_name = ""  # what it dials by TLS, if not the host of the address
         self._builds = []
+        self._numbers = itertools.count(1)
         # Tests build from several threads at once.
         self._creating = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
@@ -150,15 +152,16 @@ class Client:
 
     def new_folder(self, name):
         """Where one build keeps its files."""
-        folder = self.directory / f"{len(list(self.directory.glob('*-*'))) + 1}-{name}"
+        folder = self.directory / f"{next(self._numbers)}-{name}"
         folder.mkdir()
         return folder
 
     def start(self, name, folder, argv, read_ref=lambda: "", stdin=None):
         """Runs the program with `argv` as a build of `folder`."""
-        self._builds.append(RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv],
-                                         self.env, folder, read_ref, stdin))
-        return self._builds[-1]
+        started = RunningBuild(name, self.name, [tools.program(self.program, self.version), *argv], self.env, folder,
+                               read_ref, stdin)
+        self._builds.append(started)
+        return started
 
     def _tls(self):
         """(name of the setting, value), by the names that buildx has for them."""
