@@ -66,10 +66,10 @@ std::string_view bare_path(std::string_view path)
     while (path.starts_with('/')) {
         path.remove_prefix(1);
     }
-    while (path.ends_with('/')) {
-        path.remove_suffix(1);
+    while (path.ends_with('/') || path.ends_with(suffix)) {
+        path.remove_suffix(path.ends_with('/') ? 1 : suffix.size());
     }
-    return path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : path;
+    return path;
 }
 
 std::string joined(std::string_view host, std::string_view path)

@@ -9,12 +9,13 @@ TEST_CASE("every way to write the address of a repository gives one key, without
     for (const char* url :
          {"https://example.test/team/app.git", "https://example.test/team/app", "https://Example.TEST/team/app/",
           "HTTPS://example.test//team/app.git/", "https://user:secret@example.test/team/app.git",
-          "https://xxxxx:xxxxx@example.test/team/app.git", "https://user:p@ss:w@example.test/team/app",
-          "https://example.test:443/team/app.git?token=secret", "http://example.test:80/team/app",
-          "ssh://git@example.test/team/app.git", "ssh://git@example.test:22/team/app.git",
-          "ssh://git@example.test:2222/team/app.git", "git+ssh://git@example.test/team/app.git",
-          "git@example.test:team/app.git", "git@example.test:/team/app.git", "git@Example.test:team/app.git#main",
-          "git://example.test/team/app.git#main:dir", "git://example.test:9418/team/app.git"}) {
+          "https://example.test/team/app/.git", "https://xxxxx:xxxxx@example.test/team/app.git",
+          "https://user:p@ss:w@example.test/team/app", "https://example.test:443/team/app.git?token=secret",
+          "http://example.test:80/team/app", "ssh://git@example.test/team/app.git",
+          "ssh://git@example.test:22/team/app.git", "ssh://git@example.test:2222/team/app.git",
+          "git+ssh://git@example.test/team/app.git", "git@example.test:team/app.git", "git@example.test:/team/app.git",
+          "git@Example.test:team/app.git#main", "git://example.test/team/app.git#main:dir",
+          "git://example.test:9418/team/app.git"}) {
         INFO(url);
         CHECK(normalized_url(url) == "example.test/team/app");
         CHECK(normalized_remote(url) == "example.test/team/app");
