@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests/e2e"))
 
+from harness.authority import Identity  # noqa: E402
 from harness.balancer import Balancer, pool  # noqa: E402
 from harness.peers import Peer, haproxy_tcp, nginx_stream  # noqa: E402
 from harness.process import Daemon, accepts_connections, free_port  # noqa: E402
@@ -30,6 +31,7 @@ defaults
     timeout server 3600s
 listen buildkit
     bind 127.0.0.1:{port} proto h2
+{tls}
     balance roundrobin
 {servers}
 """
@@ -54,6 +56,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} http2;
+{tls}
         client_max_body_size 0;
         client_header_timeout 3600s;
         http2_body_preread_size {window};
@@ -86,11 +89,21 @@ class Backend:
         self.daemon.kill()
 
 
-class Route:
-    """One way to the backends: a proxy, or none at all (`pid` is None)."""
+@dataclass
+class Tls:
+    """What the proxies show to TLS clients, and whether those have to show something too."""
 
-    def __init__(self, name, proxy=None, port=None):
+    identity: Identity
+    wants_clients: bool
+    bundle: Path  # certificate and key in one file, as HAProxy wants them
+
+
+class Route:
+    """One way to the backends: a proxy, or none at all (`pid` is None). `tls_port`: where it takes TLS, if it does."""
+
+    def __init__(self, name, proxy=None, port=None, tls_port=None):
         self.name = name
+        self.tls_port = tls_port
         self._proxy = proxy
         self.port = port or proxy.port
         self.pid = proxy.pid if proxy else None
@@ -128,27 +141,47 @@ def http2_backends(directory: Path, documents: Path):
                                               "24", "-d", documents, port])
 
 
-def _ours(directory, backends, protocol):
+def _ours(directory, backends, protocol, tls=None):
     # Health checks as by default, so that they do not fill the measurement of an idle proxy.
     check = {"type": "tcp", "interval": "5s", "timeout": "2s", "unhealthy_after": 3, "healthy_after": 1}
     balancer = Balancer(directory, [pool(backends, health_check=check)], protocol=protocol, threads=1)
-    return Route(OURS, balancer.start())
+    tls_port = free_port() if tls else None
+    if tls:
+        section = {"cert": str(tls.identity.cert), "key": str(tls.identity.key)}
+        if tls.wants_clients:
+            section["client_ca"] = str(tls.identity.ca)
+        balancer.config["listeners"].append({"name": "tls", "address": f"tcp://127.0.0.1:{tls_port}",
+                                             "protocol": protocol, "pool": "default", "tls": section})
+    return Route(OURS, balancer.start(), tls_port=tls_port)
 
 
-def _haproxy_http2(directory, backends):
+def _haproxy_http2(directory, backends, tls=None):
     config = directory / "haproxy.cfg"
     peer = Peer(directory, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", config])
     servers = "\n".join(f"    server {b.name} 127.0.0.1:{b.port} proto h2" for b in backends)
-    config.write_text(_HAPROXY_HTTP2.format(port=peer.port, servers=servers, window=WINDOW))
-    return peer.start()
+    tls_port, line = None, ""
+    if tls:
+        tls_port = free_port()
+        line = f"    bind 127.0.0.1:{tls_port} ssl crt {tls.bundle} alpn h2 ssl-min-ver TLSv1.2"
+        line += f" ca-file {tls.identity.ca} verify required" if tls.wants_clients else ""
+    config.write_text(_HAPROXY_HTTP2.format(port=peer.port, servers=servers, window=WINDOW, tls=line))
+    return Route("HAProxy HTTP/2", peer.start(), tls_port=tls_port)
 
 
-def _nginx_grpc(directory, backends):
+def _nginx_grpc(directory, backends, tls=None):
     config = directory / "nginx.conf"
     peer = Peer(directory, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", directory])
     servers = "\n".join(f"        server 127.0.0.1:{b.port};" for b in backends)
-    config.write_text(_NGINX_GRPC.format(directory=directory, port=peer.port, servers=servers, window=WINDOW))
-    return peer.start()
+    tls_port, lines = None, ""
+    if tls:
+        tls_port = free_port()
+        # With tickets, as the others have; the cache is nginx's own way to resume within one process.
+        lines = (f"        listen 127.0.0.1:{tls_port} ssl http2;\n        ssl_certificate {tls.identity.cert};\n"
+                 f"        ssl_certificate_key {tls.identity.key};\n        ssl_protocols TLSv1.2 TLSv1.3;")
+        if tls.wants_clients:
+            lines += f"\n        ssl_client_certificate {tls.identity.ca};\n        ssl_verify_client on;"
+    config.write_text(_NGINX_GRPC.format(directory=directory, port=peer.port, servers=servers, window=WINDOW, tls=lines))
+    return Route("nginx grpc_pass", peer.start(), tls_port=tls_port)
 
 
 def _nghttpx(directory, backends):
@@ -173,9 +206,17 @@ def tcp_routes(directory: Path, backends):
 def http2_routes(directory: Path, backends):
     return [
         _ours(directory / "ours", backends, "buildkit"),
-        Route("HAProxy HTTP/2", _haproxy_http2(directory / "haproxy", backends)),
+        _haproxy_http2(directory / "haproxy", backends),
         Route("nghttpx", _nghttpx(directory / "nghttpx", backends)),
-        Route("nginx grpc_pass", _nginx_grpc(directory / "nginx", backends)),
+        _nginx_grpc(directory / "nginx", backends),
+    ]
+
+
+def tls_routes(directory: Path, backends, tls):
+    return [
+        _ours(directory / "ours", backends, "buildkit", tls),
+        _haproxy_http2(directory / "haproxy", backends, tls),
+        _nginx_grpc(directory / "nginx", backends, tls),
     ]
 
 

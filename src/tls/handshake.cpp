@@ -9,7 +9,10 @@
 #include <cerrno>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <optional>
 #include <utility>
+
+#include "core/turn_gate.hpp"
 
 namespace buildkit_lb::tls {
 namespace {
@@ -57,6 +60,22 @@ asio::awaitable<error_code> ready(stream_socket& socket, stream_socket::wait_typ
     co_return aborted ? aborted : error_code{asio::error::timed_out};
 }
 
+/// Waits for what a step of the handshake needs, then for its turn: a step with the private key takes up to a
+/// millisecond, and a thousand clients may come at once.
+asio::awaitable<error_code> ready_in_turn(stream_socket& socket, std::optional<stream_socket::wait_type> needs,
+                                          time_point deadline)
+{
+    if (needs) {
+        auto waiting = ready(socket, *needs, deadline);
+        if (const error_code problem = co_await std::move(waiting)) {
+            co_return problem;
+        }
+    }
+    const asio::any_io_executor executor = socket.get_executor();
+    auto turn = turn_gate::of(executor).pass(executor, deadline);
+    co_return co_await std::move(turn);
+}
+
 }  // namespace
 
 asio::awaitable<result<socket>> shake_hands(stream_socket under, ssl_ptr state, time_point deadline,
@@ -68,7 +87,25 @@ asio::awaitable<result<socket>> shake_hands(stream_socket under, ssl_ptr state, 
         co_return failure{errc::internal, failure_source::internal, true,
                           "TLS: no state for a connection could be made"};
     }
+    std::optional<stream_socket::wait_type> needs;
+    if (SSL_is_server(state.get()) == 1) {
+        needs = stream_socket::wait_read;  // the client speaks first
+    }
     for (;;) {
+        // Awaiting anything after a cancellation would throw.
+        const auto cancellation = co_await asio::this_coro::cancellation_state;
+        if (cancellation.cancelled() != asio::cancellation_type::none) {
+            problem = asio::error::operation_aborted;
+        } else {
+            auto waiting = ready_in_turn(under, needs, deadline);
+            problem = co_await std::move(waiting);
+        }
+        if (problem) {
+            const errc code = classify(problem);
+            co_return failure{code, code == errc::canceled ? failure_source::internal : from, code != errc::canceled,
+                              code == errc::timed_out ? "TLS: the handshake took too long"
+                                                      : "TLS: " + problem.message() + " during the handshake"};
+        }
         ERR_clear_error();
         errno = 0;
         const int outcome = SSL_do_handshake(state.get());
@@ -80,21 +117,7 @@ asio::awaitable<result<socket>> shake_hands(stream_socket under, ssl_ptr state, 
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
             co_return reason_of(state.get(), error, system_error, from);
         }
-        // Awaiting anything after a cancellation would throw.
-        const auto cancellation = co_await asio::this_coro::cancellation_state;
-        if (cancellation.cancelled() != asio::cancellation_type::none) {
-            problem = asio::error::operation_aborted;
-        } else {
-            auto waiting = ready(
-                under, error == SSL_ERROR_WANT_READ ? stream_socket::wait_read : stream_socket::wait_write, deadline);
-            problem = co_await std::move(waiting);
-        }
-        if (problem) {
-            const errc code = classify(problem);
-            co_return failure{code, code == errc::canceled ? failure_source::internal : from, code != errc::canceled,
-                              code == errc::timed_out ? "TLS: the handshake took too long"
-                                                      : "TLS: " + problem.message() + " during the handshake"};
-        }
+        needs = error == SSL_ERROR_WANT_READ ? stream_socket::wait_read : stream_socket::wait_write;
     }
 }
 

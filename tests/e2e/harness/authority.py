@@ -56,13 +56,14 @@ class Authority:
                       "-keyout", directory / "ca.key", "-out", self.ca, "-days", "30", "-subj", f"/CN={name}",
                       "-extensions", "authority")
 
-    def issue(self, name, alternatives="", expired=False):
-        """A certificate for `name`; `alternatives` such as `DNS:a.example,IP:127.0.0.1`."""
+    def issue(self, name, alternatives="", expired=False, rsa=False):
+        """A certificate for `name`; `alternatives` such as `DNS:a.example,IP:127.0.0.1`. Its key is an ECDSA one (P-256)
+        or, with `rsa`, of 2048 bits."""
         stem = self.directory / f"{len(list(self.directory.glob('*.csr')))}-{name}"
         cert, key, request = (stem.with_name(f"{stem.name}.{kind}") for kind in ("pem", "key", "csr"))
-        self._openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                      "-keyout", key, "-out", request, "-subj", f"/CN={name}",
-                      *(["-addext", f"subjectAltName={alternatives}"] if alternatives else []))
+        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        self._openssl("req", "-new", "-newkey", *kind, "-nodes", "-keyout", key, "-out", request,
+                      "-subj", f"/CN={name}", *(["-addext", f"subjectAltName={alternatives}"] if alternatives else []))
         dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"] if expired else []
         self._openssl("ca", "-batch", "-notext", "-in", request, "-out", cert, *dates)
         return Identity(cert, key, self.ca)
