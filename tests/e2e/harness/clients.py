@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -170,6 +171,12 @@ class Client:
         settings = {"cacert": self.identity.ca, "cert": self.identity.cert, "key": self.identity.key,
                     "servername": self.server_name}
         return [(name, str(value)) for name, value in settings.items() if value]
+
+    def forget(self):
+        """Deletes the files of builds that have ended."""
+        for build in self._builds:
+            if not build.running():
+                shutil.rmtree(build.out.parent, ignore_errors=True)
 
     def remove(self):
         """Ends the builds that still run."""
