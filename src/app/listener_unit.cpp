@@ -74,9 +74,13 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
 proxy::listener::connection_handler make_handler(const config::listener& from,
                                                  const listener_unit::surroundings& around)
 {
-    auto by =
-        std::make_shared<served>(served{{from.name, around.instruments.for_listener(from.name),
-                                         around.tls.of_listener(from.name), around.settings.limits.handshake_timeout}});
+    auto by = std::make_shared<served>(served{{.listener = from.name,
+                                               .metrics = around.instruments.for_listener(from.name),
+                                               .tls = around.tls.of_listener(from.name),
+                                               .handshake_timeout = around.settings.limits.handshake_timeout,
+                                               .proxy_protocol = from.proxy_protocol == config::proxy_protocol::v1v2,
+                                               .proxy_from = from.proxy_from,
+                                               .allow_from = from.allow_from}});
     if (from.protocol == config::protocol::tcp) {
         add_tcp_service(*by, from, from.pool, around);
         for (const auto& route : from.hosts) {

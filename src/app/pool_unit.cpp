@@ -20,6 +20,7 @@ pool_unit::pool_unit(const config::pool& from, const config::limits& limits, asi
       ending_{control}
 {
     upstream.tls.store(std::move(tls));
+    upstream.send_proxy = proxy_version_of(from);
     prober_ = make_prober();
     buildkit.builds.keep_recent(limits.recent_builds);
     upstream.workers->set_outliers(outlier_settings_of(from), clock::now());
@@ -102,6 +103,7 @@ void pool_unit::update(const config::pool& from, const config::limits& limits, c
     }
     upstream.connect_timeout = duration{from.connect_timeout};
     upstream.liveness = duration{from.failover.liveness};
+    upstream.send_proxy = proxy_version_of(from);
     buildkit.placement.set_limits(placement_limits_of(limits));
     buildkit.builds.keep_recent(limits.recent_builds);
     workers.set_rules(same_policy ? nullptr : make_policy(from), queue_settings_of(from), platform_settings_of(from),

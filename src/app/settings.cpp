@@ -68,6 +68,16 @@ http2::options http2_options_of(const config::limits& from)
     return options;
 }
 
+proxy::proxy_version proxy_version_of(const config::pool& from)
+{
+    switch (from.send_proxy) {
+        case config::send_proxy::off: break;
+        case config::send_proxy::v1: return proxy::proxy_version::v1;
+        case config::send_proxy::v2: return proxy::proxy_version::v2;
+    }
+    return proxy::proxy_version::off;
+}
+
 std::vector<balancer::worker_settings> workers_of(const config::pool& from, const config::limits& limits,
                                                   const std::vector<endpoint>& discovered)
 {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/endpoint.hpp"
+#include "core/ip_address.hpp"
 #include "core/labels.hpp"
 #include "core/log.hpp"
 #include "core/types.hpp"
@@ -14,7 +15,6 @@
 
 /// The checked configuration: what load() makes of a YAML file. Immutable after loading and shared between threads.
 /// The defaults written here are the defaults of the file; docs/configuration.md documents every key for users.
-/// A field whose feature is listed in not_yet.cpp is read and checked, but load() refuses files that set it.
 namespace buildkit_lb::config {
 
 using std::chrono::milliseconds;
@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 
 enum class protocol : std::uint8_t { buildkit, tcp };
 enum class proxy_protocol : std::uint8_t { off, v1v2 };
+enum class send_proxy : std::uint8_t { off, v1, v2 };
 enum class policy : std::uint8_t { round_robin, least_active_builds, cache_affinity };
 enum class probe_type : std::uint8_t { buildkit, grpc, tcp, off };
 enum class when_empty : std::uint8_t { fail, wait };
@@ -42,6 +43,8 @@ struct listener {
     milliseconds idle_timeout = 3600s;
     std::uint32_t max_connections = 10000;
     config::proxy_protocol proxy_protocol = config::proxy_protocol::off;
+    std::vector<ip_network> proxy_from;    ///< who may connect, with a PROXY header
+    std::vector<ip_network> allow_from;    ///< which clients may come; empty: all
     std::optional<tls::server_files> tls;  ///< nullopt: in the clear
 };
 
@@ -115,6 +118,7 @@ struct pool {
     config::failover failover;
     bool platform_routing = true;
     std::string default_platform = "auto";
+    config::send_proxy send_proxy = config::send_proxy::off;
     std::optional<tls::client_files> tls;  ///< nullopt: in the clear
 };
 

@@ -230,6 +230,12 @@ std::string endpoint_url::allowed() const
     return of == use::look_up ? "tcp://HOST:PORT" : "tcp://HOST:PORT or unix:///PATH";
 }
 
+checked<ip_network> network::read(const scalar& found) const
+{
+    auto read = parse_network(found.text);
+    return read ? read : complaint{in_quotes(found.text) + " " + read.error().text};
+}
+
 checked<std::string> affinity_key::read(const scalar& found) const
 {
     // The prefixes are followed by a name of the user's choice.

@@ -10,11 +10,12 @@
 #include "config/scalars.hpp"
 #include "config/words.hpp"
 #include "core/endpoint.hpp"
+#include "core/ip_address.hpp"
 
 /// Readers: what a key may hold. Each is a small value with three members:
 ///   checked<T> read(scalar) const    the value, or a complaint that quotes what was found
 ///   std::string allowed() const      what would be right, for errors and for the documentation
-///   std::string text(T) const        the value as it would be written, for defaults and for not_yet.cpp
+///   std::string text(T) const        the value as it would be written, for defaults
 namespace buildkit_lb::config {
 
 /// One value of a file as it stands there.
@@ -133,6 +134,13 @@ struct endpoint_url {
     checked<endpoint> read(const scalar& found) const;
     std::string allowed() const;
     std::string text(const endpoint& value) const { return value.host.empty() ? value.path : value.to_string(); }
+};
+
+/// An IP address, or a network in CIDR notation.
+struct network {
+    checked<ip_network> read(const scalar& found) const;
+    std::string allowed() const { return "an IP address, or a network such as 10.0.0.0/8 or fd00::/8"; }
+    std::string text(const ip_network& value) const { return value.to_string(); }
 };
 
 /// One entry of affinity.keys.

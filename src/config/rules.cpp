@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/readers.hpp"
 #include "config/words.hpp"
 
 namespace buildkit_lb::config {
@@ -50,6 +51,13 @@ void check_pools_exist(const root& r, reading& in)
     }
 }
 
+/// Clients of `l` may get to `p`.
+bool leads_to(const listener& l, const pool& p)
+{
+    return l.pool == p.name ||
+           std::any_of(l.hosts.begin(), l.hosts.end(), [&](const host_pool& h) { return h.pool == p.name; });
+}
+
 void check_listener_routing(const root& r, reading& in)
 {
     for (std::size_t i = 0; i < r.listeners.size(); ++i) {
@@ -70,6 +78,44 @@ void check_listener_routing(const root& r, reading& in)
         }
         if (l.protocol == protocol::tcp && !l.require.empty()) {
             in.report(path + ".require", "needs protocol buildkit; with tcp make a pool of those workers");
+        }
+    }
+}
+
+void check_proxies_before(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.listeners.size(); ++i) {
+        const listener& l = r.listeners[i];
+        const std::string path = indexed("listeners", i) + ".proxy_from";
+        const bool expected = l.proxy_protocol == proxy_protocol::v1v2;
+        if (expected && l.address.type == endpoint::kind::tcp && !in.has(path)) {
+            in.report(path, "is missing: whoever may send a PROXY header may claim any address; allowed: a list of " +
+                                network{}.allowed());
+        }
+        if (!expected && !l.proxy_from.empty()) {
+            in.report(path, "needs proxy_protocol: v1v2");
+        }
+    }
+}
+
+void check_proxies_behind(const root& r, reading& in)
+{
+    for (std::size_t i = 0; i < r.pools.size(); ++i) {
+        const pool& p = r.pools[i];
+        const std::string path = indexed("pools", i) + ".send_proxy";
+        if (p.send_proxy == send_proxy::off) {
+            continue;
+        }
+        const auto user = std::find_if(r.listeners.begin(), r.listeners.end(), [&](const listener& l) {
+            return l.protocol == protocol::buildkit && leads_to(l, p);
+        });
+        if (user != r.listeners.end()) {
+            in.report(path, "needs protocol tcp: with buildkit, as " +
+                                indexed("listeners", static_cast<std::size_t>(user - r.listeners.begin())) +
+                                " has it, connections to workers are the balancer's own");
+        }
+        if (p.health_check.type == probe_type::buildkit || p.health_check.type == probe_type::grpc) {
+            in.report(path, "needs health_check.type tcp or off: the other checks send no PROXY header");
         }
     }
 }
@@ -135,10 +181,7 @@ void check_affinity(const root& r, reading& in)
             continue;
         }
         const bool known = std::any_of(r.listeners.begin(), r.listeners.end(), [&](const listener& l) {
-            const bool leads_here =
-                l.pool == r.pools[i].name || std::any_of(l.hosts.begin(), l.hosts.end(),
-                                                         [&](const host_pool& h) { return h.pool == r.pools[i].name; });
-            return leads_here && l.tls && !l.tls->client_ca.empty();
+            return leads_to(l, r.pools[i]) && l.tls && !l.tls->client_ca.empty();
         });
         if (!known) {
             in.report(indexed("pools", i) + ".affinity.keys",
@@ -203,6 +246,8 @@ void check_rules(const root& r, reading& in)
     check_addresses(r, in);
     check_admin(r, in);
     check_listener_routing(r, in);
+    check_proxies_before(r, in);
+    check_proxies_behind(r, in);
     check_workers(r, in);
     check_affinity(r, in);
     check_tls(r, in);

@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 
 constexpr one_of protocols{word{"buildkit", protocol::buildkit}, word{"tcp", protocol::tcp}};
 constexpr one_of proxy_protocols{word{"off", proxy_protocol::off}, word{"v1v2", proxy_protocol::v1v2}};
+constexpr one_of send_proxies{word{"off", send_proxy::off}, word{"v1", send_proxy::v1}, word{"v2", send_proxy::v2}};
 constexpr one_of policies{word{"round-robin", policy::round_robin},
                           word{"least-active-builds", policy::least_active_builds},
                           word{"cache-affinity", policy::cache_affinity}};
@@ -63,6 +64,8 @@ void read_listener(section& in, listener& out)
     in.optional("idle_timeout", out.idle_timeout, time_span{100ms, 720h});
     in.optional("max_connections", out.max_connections, whole_number{1, 1'000'000});
     in.optional("proxy_protocol", out.proxy_protocol, proxy_protocols);
+    in.values("proxy_from", out.proxy_from, network{});
+    in.values("allow_from", out.allow_from, network{});
     in.map("tls", out.tls, read_server_tls);
 }
 
@@ -137,6 +140,7 @@ void read_pool(section& in, pool& out)
     in.map("failover", out.failover, read_failover);
     in.optional("platform_routing", out.platform_routing, boolean{});
     in.optional("default_platform", out.default_platform, platform_name{});
+    in.optional("send_proxy", out.send_proxy, send_proxies);
     in.map("tls", out.tls, read_client_tls);
 }
 

@@ -2,8 +2,6 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include "config/not_yet.hpp"
-
 namespace buildkit_lb::config {
 namespace {
 
@@ -28,15 +26,6 @@ std::string kind_of(const YAML::Node& node)
 std::string wrong_kind(const YAML::Node& node, std::string_view allowed)
 {
     return "found " + kind_of(node) + "; allowed: " + std::string{allowed};
-}
-
-std::string supported_values(const missing_feature& missing)
-{
-    std::string out{missing.supported};
-    for (std::size_t bar = 0; (bar = out.find('|')) != std::string::npos;) {
-        out.replace(bar, 1, out.find('|', bar + 1) == std::string::npos ? " or " : ", ");
-    }
-    return out;
 }
 
 }  // namespace
@@ -160,15 +149,6 @@ void section::describe(std::string_view key, std::string allowed, std::string de
     }
 }
 
-std::string section::list_text(const std::vector<std::string>& values)
-{
-    std::string out = "[";
-    for (const std::string& value : values) {
-        out += (out.size() > 1 ? ", " : "") + value;
-    }
-    return out + "]";
-}
-
 const section::entry* section::take(std::string_view key, bool required, std::string_view allowed)
 {
     known_.push_back(key);
@@ -188,9 +168,7 @@ const section::entry* section::take(std::string_view key, bool required, std::st
 
 section section::open(const entry& e) const
 {
-    section inner{*in_, e.value, e.path, e.pattern, e.line};
-    check_supported(e, {});
-    return inner;
+    return {*in_, e.value, e.path, e.pattern, e.line};
 }
 
 section section::absent(std::string_view key) const
@@ -221,37 +199,16 @@ std::vector<section::entry> section::items(const entry& e, std::string_view allo
 std::optional<scalar> section::as_scalar(const entry& e, const std::string& allowed) const
 {
     if (!e.value.IsScalar()) {
-        in_->report(e.line, e.path, wrong_kind(e.value, allowed_now(e, allowed)));
+        in_->report(e.line, e.path, wrong_kind(e.value, allowed));
         return std::nullopt;
     }
     // yaml-cpp gives every scalar in quotes the tag "!".
     return scalar{.text = e.value.Scalar(), .quoted = e.value.Tag() == "!"};
 }
 
-std::string section::allowed_now(const entry& e, std::string allowed)
-{
-    if (const auto* missing = find_missing_feature(e.pattern); missing && !missing->supported.empty()) {
-        allowed += " (this version: only " + supported_values(*missing) + ")";
-    }
-    return allowed;
-}
-
 void section::report_value(const entry& e, const complaint& why, const std::string& allowed) const
 {
-    in_->report(e.line, e.path, why.text + "; allowed: " + allowed_now(e, allowed));
-}
-
-void section::check_supported(const entry& e, std::string_view text) const
-{
-    const auto* missing = find_missing_feature(e.pattern);
-    if (!missing || missing->accepts(text)) {
-        return;
-    }
-    if (missing->supported.empty()) {
-        in_->report(e.line, e.path, "is not supported yet: leave it out");
-    } else {
-        in_->report(e.line, e.path, in_quotes(text) + " is not supported yet; allowed: " + supported_values(*missing));
-    }
+    in_->report(e.line, e.path, why.text + "; allowed: " + allowed);
 }
 
 }  // namespace buildkit_lb::config

@@ -55,10 +55,14 @@ public:
     }
 
     /// A list of values, at least one. Replaces the default as a whole.
-    template <class Reader>
-    void values(std::string_view key, std::vector<std::string>& out, const Reader& reader)
+    template <class T, class Reader>
+    void values(std::string_view key, std::vector<T>& out, const Reader& reader)
     {
-        describe(key, "a list of " + reader.allowed(), list_text(out));
+        std::string defaults;
+        for (const T& value : out) {
+            defaults += (defaults.empty() ? "" : ", ") + reader.text(value);
+        }
+        describe(key, "a list of " + reader.allowed(), "[" + defaults + "]");
         const entry* found = take(key, false, {});
         if (!found) {
             return;
@@ -67,7 +71,6 @@ public:
         for (const entry& item : items(*found, "a list of values")) {
             read_value(item, out.emplace_back(), reader);
         }
-        check_supported(*found, {});
     }
 
     /// A section below this one that may be left out. `read` is the schema of it.
@@ -129,7 +132,6 @@ private:
     std::string pattern_of(std::string_view key) const;
     bool has(std::string_view key) const;
     void describe(std::string_view key, std::string allowed, std::string default_text) const;
-    static std::string list_text(const std::vector<std::string>& values);
 
     void add_entry(const YAML::Node& key, const YAML::Node& value);
     /// The entry of `key`, if any; where it must be there and is not, notes that.
@@ -139,11 +141,7 @@ private:
     /// The elements of a list, as entries; nothing when it is no list or empty (which is reported).
     std::vector<entry> items(const entry& e, std::string_view allowed) const;
     std::optional<scalar> as_scalar(const entry& e, const std::string& allowed) const;
-    /// What is allowed, and how much of it this version can do.
-    static std::string allowed_now(const entry& e, std::string allowed);
     void report_value(const entry& e, const complaint& why, const std::string& allowed) const;
-    /// Reports a value, or a whole section (empty text), that this version can't do.
-    void check_supported(const entry& e, std::string_view text) const;
 
     template <class T, class Reader>
     void read_value(const entry& e, T& out, const Reader& reader) const
@@ -158,7 +156,6 @@ private:
             return;
         }
         out = std::move(*value);
-        check_supported(e, reader.text(out));
     }
 
     reading* in_;

@@ -9,7 +9,6 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string>
@@ -85,17 +84,42 @@ asio::awaitable<error_code> connect_tcp(stream_socket& socket, const socket_addr
 
 }  // namespace
 
-std::string peer_host(const stream_socket& socket)
+std::optional<ip_endpoint> remote_of(const stream_socket& socket)
 {
     error_code error;
     const auto other = socket.remote_endpoint(error);
-    std::array<char, NI_MAXHOST> host{};
-    const bool ip = !error && (other.data()->sa_family == AF_INET || other.data()->sa_family == AF_INET6);
-    if (!ip || ::getnameinfo(other.data(), static_cast<socklen_t>(other.size()), host.data(), host.size(), nullptr, 0,
-                             NI_NUMERICHOST) != 0) {
-        return {};
+    return error ? std::nullopt : ip_endpoint_of(*other.data());
+}
+
+std::optional<ip_endpoint> local_of(const stream_socket& socket)
+{
+    error_code error;
+    const auto ours = socket.local_endpoint(error);
+    return error ? std::nullopt : ip_endpoint_of(*ours.data());
+}
+
+std::string peer_host(const stream_socket& socket)
+{
+    const auto other = remote_of(socket);
+    return other ? other->address.to_string() : std::string{};
+}
+
+asio::awaitable<error_code> wait_ready(stream_socket& socket, stream_socket::wait_type what, time_point deadline)
+{
+    // Awaiting anything after a cancellation would throw.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != asio::cancellation_type::none) {
+        co_return asio::error::operation_aborted;
     }
-    return host.data();
+    asio::steady_timer timer{socket.get_executor(), deadline};
+    auto waiting = socket.async_wait(what, asio::as_tuple(asio::use_awaitable));
+    auto expiring = timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    const auto outcome = co_await (std::move(waiting) || std::move(expiring));
+    if (outcome.index() == 0) {
+        co_return std::get<0>(std::get<0>(outcome));
+    }
+    const error_code aborted = std::get<0>(std::get<1>(outcome));
+    co_return aborted ? aborted : error_code{asio::error::timed_out};
 }
 
 errc classify(const error_code& error)

@@ -4,10 +4,12 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/system/error_code.hpp>
+#include <optional>
 #include <string>
 
 #include "core/endpoint.hpp"
 #include "core/failure.hpp"
+#include "core/ip_address.hpp"
 #include "core/types.hpp"
 
 namespace buildkit_lb {
@@ -23,8 +25,18 @@ errc classify(const boost::system::error_code& error);
 /// For accepted and for connecting sockets. Best effort: does nothing on a unix socket.
 void set_tcp_options(int fd);
 
+/// The other side of a TCP connection; nullopt for a unix socket or a dead connection.
+std::optional<ip_endpoint> remote_of(const stream_socket& socket);
+/// Our side of it.
+std::optional<ip_endpoint> local_of(const stream_socket& socket);
+
 /// The address of the other side of a TCP connection, without its port; empty for a unix socket or a dead connection.
 std::string peer_host(const stream_socket& socket);
+
+/// Waits until the socket can be read or written (`what`), or until `deadline` (timed_out). operation_aborted when the
+/// coroutine was cancelled, also before.
+boost::asio::awaitable<boost::system::error_code> wait_ready(stream_socket& socket, stream_socket::wait_type what,
+                                                             time_point deadline);
 
 /// Connects to `where`: looks its name up if it has one and tries its addresses in order, all before `timeout` has
 /// passed (an address that does not answer leaves the later ones their share of the time).

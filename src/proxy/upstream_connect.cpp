@@ -4,7 +4,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 #include <chrono>
+#include <sys/socket.h>
 
 #include "core/log.hpp"
 
@@ -18,13 +20,32 @@ namespace {
 // Out of file descriptors is our trouble, not the worker's: connections end all the time, so it is worth waiting.
 constexpr auto descriptor_retry = 50ms;
 
-/// Connects, and shakes hands where the pool has TLS.
-asio::awaitable<result<tls::socket>> connect_by(const upstream_pool& pool, const endpoint& where, time_point deadline)
+/// What little is sent first finds room in the buffer of a socket that is new: there is nothing to wait for.
+result<void> greet(stream_socket& worker, const endpoint& where, std::string_view greeting)
+{
+    if (greeting.empty()) {
+        return {};
+    }
+    const auto sent = ::send(worker.native_handle(), greeting.data(), greeting.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == static_cast<ssize_t>(greeting.size())) {
+        return {};
+    }
+    const boost::system::error_code error{sent < 0 ? errno : ENOBUFS, boost::system::system_category()};
+    return failure{classify(error), failure_source::upstream, true,
+                   where.to_string() + ": the PROXY header could not be sent: " + error.message()};
+}
+
+/// Connects, greets, and shakes hands where the pool has TLS.
+asio::awaitable<result<tls::socket>> connect_by(const upstream_pool& pool, const endpoint& where, time_point deadline,
+                                                std::string_view greeting)
 {
     const auto executor = co_await asio::this_coro::executor;
     result<stream_socket> connected = co_await connect(executor, where, deadline - clock::now());
     if (!connected) {
         co_return connected.error();
+    }
+    if (const auto greeted = greet(*connected, where, greeting); !greeted) {
+        co_return greeted.error();
     }
     const auto context = pool.tls.load();
     if (!context) {
@@ -44,12 +65,12 @@ asio::awaitable<result<tls::socket>> connect_by(const upstream_pool& pool, const
 }  // namespace
 
 asio::awaitable<result<tls::socket>> connect_worker(const upstream_pool& pool, const balancer::worker& w,
-                                                    metrics::instruments& instruments)
+                                                    metrics::instruments& instruments, std::string_view greeting)
 {
     const auto executor = co_await asio::this_coro::executor;
     const auto deadline = clock::now() + pool.connect_timeout.load();
     for (;;) {
-        result<tls::socket> connected = co_await connect_by(pool, w.address(), deadline);
+        result<tls::socket> connected = co_await connect_by(pool, w.address(), deadline, greeting);
         if (connected) {
             co_return connected;
         }
@@ -73,7 +94,8 @@ asio::awaitable<result<tls::socket>> connect_worker(const upstream_pool& pool, c
     }
 }
 
-asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& pool, metrics::instruments& instruments)
+asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& pool, metrics::instruments& instruments,
+                                                         std::string_view greeting)
 {
     balancer::pick_context context;
     for (;;) {
@@ -91,7 +113,7 @@ asio::awaitable<result<upstream_connection>> connect_any(const upstream_pool& po
             co_return none;
         }
         instruments.picked(pool.workers->name(), chosen->policy, chosen->reason);
-        result<tls::socket> connected = co_await connect_worker(pool, *chosen->worker(), instruments);
+        result<tls::socket> connected = co_await connect_worker(pool, *chosen->worker(), instruments, greeting);
         if (connected) {
             co_return upstream_connection{std::move(*chosen), std::move(*connected)};
         }

@@ -1,9 +1,6 @@
 #include "tls/handshake.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
@@ -18,7 +15,6 @@ namespace buildkit_lb::tls {
 namespace {
 
 namespace asio = boost::asio;
-using namespace asio::experimental::awaitable_operators;
 using boost::system::error_code;
 
 /// Why the handshake has failed, after SSL_do_handshake has said that it has.
@@ -46,27 +42,13 @@ failure reason_of(SSL* ssl, int error, int system_error, failure_source from)
     return why;
 }
 
-/// Waits until the socket can be read or written, or until `deadline`.
-asio::awaitable<error_code> ready(stream_socket& socket, stream_socket::wait_type what, time_point deadline)
-{
-    asio::steady_timer timer{socket.get_executor(), deadline};
-    auto waiting = socket.async_wait(what, asio::as_tuple(asio::use_awaitable));
-    auto expiring = timer.async_wait(asio::as_tuple(asio::use_awaitable));
-    const auto outcome = co_await (std::move(waiting) || std::move(expiring));
-    if (outcome.index() == 0) {
-        co_return std::get<0>(std::get<0>(outcome));
-    }
-    const error_code aborted = std::get<0>(std::get<1>(outcome));
-    co_return aborted ? aborted : error_code{asio::error::timed_out};
-}
-
 /// Waits for what a step of the handshake needs, then for its turn: a step with the private key takes up to a
 /// millisecond, and a thousand clients may come at once.
 asio::awaitable<error_code> ready_in_turn(stream_socket& socket, std::optional<stream_socket::wait_type> needs,
                                           time_point deadline)
 {
     if (needs) {
-        auto waiting = ready(socket, *needs, deadline);
+        auto waiting = wait_ready(socket, *needs, deadline);
         if (const error_code problem = co_await std::move(waiting)) {
             co_return problem;
         }

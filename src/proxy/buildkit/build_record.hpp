@@ -47,6 +47,7 @@ public:
     bool internal = false;
     bool linked = false;  ///< its request looks like it takes another build as an input
     std::size_t sessions = 0;
+    std::string client;      ///< its address; empty: not over IP
     std::string tls_client;  ///< the name of the client's certificate; empty without one
     time_point arrived;
 

@@ -71,6 +71,9 @@ void report(buildkit_service& service, const build_record& r, const call::ending
     if (!error.empty()) {
         line.emplace_back("error", error);
     }
+    if (!r.client.empty()) {
+        line.emplace_back("client", r.client);
+    }
     if (!r.tls_client.empty()) {
         line.emplace_back("tls_client", r.tls_client);
     }

@@ -51,6 +51,7 @@ std::shared_ptr<build_record> describe(call& c, const buildkit::solve_info& info
     record->internal = info.internal;
     record->linked = info.linked;
     record->sessions = info.sessions.size();
+    record->client = connection.peer();
     record->tls_client = connection.certificate();
     const auto trace = buildkit::trace_id_of(c.headers().get(buildkit::trace_parent_header));
     record->invocation = trace.empty() ? "connection-" + std::to_string(connection.number()) : std::string{trace};

@@ -32,7 +32,8 @@ asio::awaitable<void> run_tcp_connection(const tcp_service& of_listener, data_th
 {
     const tcp_service& service = find_by_host(of_listener.hosts, client.dialled, of_listener);
     const std::string& pool = service.pool.workers->name();
-    result<upstream_connection> connected = co_await connect_any(service.pool, service.instruments);
+    const std::string greeting = make_proxy_header(service.pool.send_proxy.load(), client.addresses);
+    result<upstream_connection> connected = co_await connect_any(service.pool, service.instruments, greeting);
     if (!connected) {
         log::error("connection refused", {{"pool", pool}, {"error", connected.error().detail}});
         // A reset tells the client that nothing of what it sent was read; a plain close could look like an answer.

@@ -22,6 +22,7 @@ stream {{
         proxy_pass buildkit;
         proxy_timeout 3600s;
         proxy_connect_timeout 10s;
+        {more}
     }}
 }}
 """
@@ -58,7 +59,7 @@ defaults
     timeout client 3600s
     timeout server 3600s
 listen buildkit
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port} {bind}
     balance roundrobin
 {servers}
 """
@@ -105,9 +106,10 @@ def _children(pid):
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def nginx_stream(directory: Path, workers, threads=1, method=""):
-    """The classic: an nginx `stream` block, round robin unless `method` says how servers are chosen."""
-    return _nginx(directory, _NGINX_STREAM, workers, threads, method)
+def nginx_stream(directory: Path, workers, threads=1, method="", more=""):
+    """The classic: an nginx `stream` block, round robin unless `method` says how servers are chosen. `more` is added to
+    its `server`."""
+    return _nginx(directory, _NGINX_STREAM, workers, threads, method=method, more=more)
 
 
 def nginx_grpc(directory: Path, workers, threads=1):
@@ -115,14 +117,14 @@ def nginx_grpc(directory: Path, workers, threads=1):
     return _nginx(directory, _NGINX_GRPC, workers, threads)
 
 
-def _nginx(directory: Path, template, workers, threads, method=""):
+def _nginx(directory: Path, template, workers, threads, **more):
     config = directory / "nginx.conf"
     peer = Peer(directory, "nginx", ["/usr/sbin/nginx", "-c", config, "-p", directory])
 
     def set_workers(those):
         servers = "\n".join(f"        server 127.0.0.1:{w.port};" for w in those)
         config.write_text(template.format(threads=threads, directory=directory, port=peer.port, servers=servers,
-                                          method=method))
+                                          **more))
 
     set_workers(workers)
     peer.start()
@@ -130,9 +132,10 @@ def _nginx(directory: Path, template, workers, threads, method=""):
     return peer
 
 
-def haproxy_tcp(directory: Path, workers, threads=1):
+def haproxy_tcp(directory: Path, workers, threads=1, bind="", server=""):
+    """`bind` and `server` are added to the lines of that name."""
     config = directory / "haproxy.cfg"
     peer = Peer(directory, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", config])
-    servers = "\n".join(f"    server {w.name} 127.0.0.1:{w.port}" for w in workers)
-    config.write_text(_HAPROXY_TCP.format(threads=threads, port=peer.port, servers=servers))
+    servers = "\n".join(f"    server w{w.port} 127.0.0.1:{w.port} {server}" for w in workers)
+    config.write_text(_HAPROXY_TCP.format(threads=threads, port=peer.port, servers=servers, bind=bind))
     return peer.start()

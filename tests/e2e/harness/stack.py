@@ -49,16 +49,16 @@ class Stack:
         self._owned.append(Registry(self.directory / "registry"))
         return self._owned[-1]
 
-    def nginx_stream(self, workers, method=""):
-        self._owned.append(peers.nginx_stream(self.directory / "nginx", workers, method=method))
+    def nginx_stream(self, workers, **how):
+        self._owned.append(peers.nginx_stream(self.directory / "nginx", workers, **how))
         return self._owned[-1]
 
     def nginx_grpc(self, workers):
         self._owned.append(peers.nginx_grpc(self.directory / "nginx-grpc", workers))
         return self._owned[-1]
 
-    def haproxy_tcp(self, workers):
-        self._owned.append(peers.haproxy_tcp(self.directory / "haproxy", workers))
+    def haproxy_tcp(self, workers, **how):
+        self._owned.append(peers.haproxy_tcp(self.directory / "haproxy", workers, **how))
         return self._owned[-1]
 
     def client(self, program="buildctl", version="current"):

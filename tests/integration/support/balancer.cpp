@@ -40,6 +40,12 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     : settings_{std::move(settings)},
       upstream_{make_pool(settings_)},
       shared_{upstream_, settings_.placement, settings_.stall_patience},
+      entrance_{.listener = "test",
+                .metrics = instruments_.for_listener("test"),
+                .handshake_timeout = settings_.handshake_timeout,
+                .proxy_protocol = settings_.proxy_protocol,
+                .proxy_from = settings_.proxy_from,
+                .allow_from = settings_.allow_from},
       tcp_{upstream_, instruments_, instruments_.for_listener("test"), settings_.idle_timeout},
       buildkit_{"test",
                 shared_,
@@ -62,11 +68,8 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     upstream_.workers->observe_ejections(health::ejection_report("default", instruments_));
     buildkit_.failover = settings_.failover;
     buildkit_.routes_by_key = settings_.policy == "cache-affinity";
-    const auto handler = [this](proxy::data_thread& on, stream_socket socket) {
-        return settings_.protocol == config::protocol::tcp
-                   ? proxy::run_tcp_connection(tcp_, on, proxy::downstream{std::move(socket)})
-                   : proxy::run_buildkit_connection(buildkit_, on, proxy::downstream{std::move(socket)});
-    };
+    upstream_.send_proxy = settings_.send_proxy;
+    const auto handler = [this](proxy::data_thread& on, stream_socket socket) { return serve(on, std::move(socket)); };
     listener_ = std::make_unique<proxy::listener>(
         control_.get_executor(),
         proxy::listener_settings{"test", settings_.address, settings_.max_connections, settings_.passed}, threads_,
@@ -83,6 +86,19 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
 balancer_under_test::~balancer_under_test()
 {
     stop();
+}
+
+asio::awaitable<void> balancer_under_test::serve(proxy::data_thread& on, stream_socket socket)
+{
+    auto client = co_await proxy::enter(entrance_, std::move(socket));
+    if (!client) {
+        co_return;
+    }
+    if (settings_.protocol == config::protocol::tcp) {
+        co_await proxy::run_tcp_connection(tcp_, on, std::move(*client));
+    } else {
+        co_await proxy::run_buildkit_connection(buildkit_, on, std::move(*client));
+    }
 }
 
 asio::awaitable<void> balancer_under_test::sweep()

@@ -41,6 +41,12 @@ struct balancer_settings {
     duration pool_call_timeout = std::chrono::seconds{10};
     balancer::failover_settings failover{};  // off
     std::vector<std::string> key_sources = buildkit::default_key_sources();
+    // What clients have to get past.
+    duration handshake_timeout = std::chrono::seconds{10};
+    bool proxy_protocol = false;
+    std::vector<ip_network> proxy_from{};
+    std::vector<ip_network> allow_from{};
+    proxy::proxy_version send_proxy = proxy::proxy_version::off;
 };
 
 /// A listener, its pool and its data threads as the application wires them, without probes, on a port of its own. Its
@@ -76,12 +82,14 @@ public:
 
 private:
     boost::asio::awaitable<void> sweep();
+    boost::asio::awaitable<void> serve(proxy::data_thread& on, stream_socket socket);
 
     const balancer_settings settings_;
     boost::asio::io_context control_{1};
     metrics::instruments instruments_;
     proxy::upstream_pool upstream_;
     proxy::buildkit_pool shared_;
+    proxy::entrance entrance_;
     proxy::tcp_service tcp_;
     proxy::buildkit_service buildkit_;
     std::vector<std::shared_ptr<balancer::worker>> workers_;

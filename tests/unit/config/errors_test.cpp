@@ -79,7 +79,7 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
          "number from 1 to 1000000"},
         {5, "    pool: default\n    proxy_protocol: false",
          "f:6: listeners[0].proxy_protocol: 'false' is not one of the words known here (did you mean 'off'? It is a "
-         "word, not a boolean); allowed: off or v1v2 (this version: only off)"},
+         "word, not a boolean); allowed: off or v1v2"},
         {5, "    pool: default\n    tls: true", "f:6: listeners[0].tls: found the value 'true'; allowed: a map"},
         // pools
         {7, "  - name: Default\n  - name: default",
@@ -101,8 +101,8 @@ TEST_CASE("one mistake is one problem, with its line, its path, what was found a
          "off"},
         {8, "    policy: round-robin\n    colour: red\n",
          "f:9: pools[0].colour: is not a known key; allowed: name, policy, connect_timeout, workers, discovery, "
-         "health_check, outlier_detection, slow_start, affinity, queue, failover, platform_routing, default_platform "
-         "or tls"},
+         "health_check, outlier_detection, slow_start, affinity, queue, failover, platform_routing, default_platform, "
+         "send_proxy or tls"},
         {8, "    policy: round-robin\n    <<: {slow_start: 0s}",
          "f:9: pools[0].<<: is not a known key: merge keys are not supported"},
         // workers

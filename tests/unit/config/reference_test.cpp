@@ -83,7 +83,7 @@ TEST_CASE("conf/lb.yaml shows the defaults")
     }
 }
 
-TEST_CASE("conf/lb.yaml holds every key of the schema, and what is commented out is right except for being early")
+TEST_CASE("conf/lb.yaml holds every key of the schema, and what is commented out is right")
 {
     std::set<std::string> shown;
     collect(YAML::Load(with_everything()), "", shown);
@@ -93,9 +93,12 @@ TEST_CASE("conf/lb.yaml holds every key of the schema, and what is commented out
     }
     CHECK(shown == known);
 
-    for (const problem& p : parse(with_everything(), "f").problems) {
-        CHECK_THAT(p.to_string(), Catch::Contains("is not supported yet"));
+    // What needs another value of its neighbour.
+    const auto all = std::regex_replace(with_everything(), std::regex{"proxy_protocol: off"}, "proxy_protocol: v1v2");
+    for (const problem& p : parse(all, "f").problems) {
+        UNSCOPED_INFO(p.to_string());
     }
+    CHECK(parse(all, "f").problems.empty());
 }
 
 TEST_CASE("docs/configuration.md has a row for every key, with what it may hold and its default")
