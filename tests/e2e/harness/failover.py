@@ -51,11 +51,11 @@ COPY --from=work /small /big /
 
 
 def export(folder):
-    """A context with a large result, compressed or not."""
+    """A context with a large result, where it is not compressed."""
     return contexts.dockerfile(folder, f"""\
 FROM base AS work
 ARG ID
-RUN echo "$ID" > /id && dd if=/dev/urandom of=/big bs=1M count={EXPORTED >> 20} 2>/dev/null
+RUN echo "$ID" > /id && dd if=/dev/zero of=/big bs=1M count={EXPORTED >> 20} 2>/dev/null
 FROM scratch
 COPY --from=work /id /big /
 """)
