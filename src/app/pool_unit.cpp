@@ -68,7 +68,7 @@ std::shared_ptr<health::prober> pool_unit::make_prober()
 {
     const auto& checks = settings_.health_check;
     return std::make_shared<health::prober>(control_, upstream.workers, checks, instruments_,
-                                            health::make_probe(checks.type, upstream.tls.load()));
+                                            health::make_probes(checks.type, upstream.tls.load()));
 }
 
 void pool_unit::replace_prober()

@@ -65,13 +65,11 @@ asio::awaitable<probe_result> worker_probe::run(duration timeout)
     executor_ = co_await asio::this_coro::executor;
     const time_point deadline = clock::now() + timeout;
     if (!channel_) {
-        channel_ = make_worker_channel(worker_.address(), tls_);
+        channel_ = make_worker_channel(worker_.address(), timeout, tls_);
     }
     result<worker_facts> found = co_await ask(deadline);
     if (!found) {
-        // The next probe begins anew: a connection that has silently died would fail them all, and an old channel
-        // goes on connecting between probes and answers them with what it saw last.
-        channel_.reset();
+        drop_unless_connecting(channel_);
         pong_attempts_left_ = pong_attempts;
         co_return found.error();
     }
@@ -164,9 +162,9 @@ failure worker_probe::failed(std::string_view call, const unary_call::outcome& e
 
 }  // namespace
 
-probe buildkit_probe(std::shared_ptr<const tls::client_context> tls)
+probe_maker buildkit_probes(std::shared_ptr<const tls::client_context> tls)
 {
-    return make_kept_probe<worker_probe>(std::move(tls));
+    return make_kept_probes<worker_probe>(std::move(tls));
 }
 
 }  // namespace buildkit_lb::health

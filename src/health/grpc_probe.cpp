@@ -34,14 +34,14 @@ asio::awaitable<probe_result> health_service_probe::run(duration timeout)
 {
     const auto executor = co_await asio::this_coro::executor;
     if (!channel_) {
-        channel_ = make_worker_channel(worker_.address(), tls_);
+        channel_ = make_worker_channel(worker_.address(), timeout, tls_);
     }
     // An empty request asks for the whole server.
     unary_call check{executor, channel_, check_path, {}, clock::now() + timeout};
     const auto ended = co_await check.finished();
     probe_result found = judge(ended);
     if (!found) {
-        channel_.reset();  // as in buildkit_probe.cpp: the next one begins anew
+        drop_unless_connecting(channel_);
     }
     co_return found;
 }
@@ -60,9 +60,9 @@ probe_result health_service_probe::judge(const unary_call::outcome& ended) const
 
 }  // namespace
 
-probe grpc_probe(std::shared_ptr<const tls::client_context> tls)
+probe_maker grpc_probes(std::shared_ptr<const tls::client_context> tls)
 {
-    return make_kept_probe<health_service_probe>(std::move(tls));
+    return make_kept_probes<health_service_probe>(std::move(tls));
 }
 
 }  // namespace buildkit_lb::health

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 
 #include "health/probe.hpp"
@@ -8,34 +7,25 @@
 
 namespace buildkit_lb::health {
 
-/// The probes of a pool's workers over gRPC: one `WorkerProbe` for each, made from its worker at the first and kept for
-/// the next ones. Those of workers that have left the pool stay until it goes.
+/// Probes over gRPC: each has a `WorkerProbe` that is made from its worker at the first time and kept for the next
+/// ones. `tls` is null for workers in the clear.
 template <class WorkerProbe>
-class kept_probes {
-public:
-    explicit kept_probes(std::shared_ptr<const tls::client_context> tls) : tls_{std::move(tls)} {}
-
-    boost::asio::awaitable<probe_result> run(const balancer::worker& w, duration timeout)
-    {
-        auto& of = of_[&w];
-        if (!of) {
-            of = std::make_unique<WorkerProbe>(w, tls_.get());
-        }
-        return of->run(timeout);
-    }
-
-private:
-    grpc_library library_;  // outlives the channels
-    const std::shared_ptr<const tls::client_context> tls_;
-    std::map<const balancer::worker*, std::unique_ptr<WorkerProbe>> of_;
-};
-
-/// All of them as one probe. `tls` is null for workers in the clear.
-template <class WorkerProbe>
-probe make_kept_probe(std::shared_ptr<const tls::client_context> tls)
+probe_maker make_kept_probes(std::shared_ptr<const tls::client_context> tls)
 {
-    return [probes = std::make_shared<kept_probes<WorkerProbe>>(std::move(tls))](
-               const balancer::worker& w, duration timeout) { return probes->run(w, timeout); };
+    struct kept {
+        std::shared_ptr<grpc_library> library;  // outlives the channels
+        std::shared_ptr<const tls::client_context> tls;
+        std::unique_ptr<WorkerProbe> of_worker;
+    };
+    return [library = std::make_shared<grpc_library>(), tls = std::move(tls)]() -> probe {
+        auto state = std::make_shared<kept>(kept{library, tls, nullptr});
+        return [state = std::move(state)](const balancer::worker& w, duration timeout) {
+            if (!state->of_worker) {
+                state->of_worker = std::make_unique<WorkerProbe>(w, state->tls.get());
+            }
+            return state->of_worker->run(timeout);
+        };
+    };
 }
 
 }  // namespace buildkit_lb::health

@@ -35,12 +35,12 @@ double in_seconds(duration d)
 
 }  // namespace
 
-probe make_probe(config::probe_type type, std::shared_ptr<const tls::client_context> tls)
+probe_maker make_probes(config::probe_type type, std::shared_ptr<const tls::client_context> tls)
 {
     switch (type) {
-        case config::probe_type::buildkit: return buildkit_probe(std::move(tls));
-        case config::probe_type::grpc: return grpc_probe(std::move(tls));
-        case config::probe_type::tcp: return tcp_probe();
+        case config::probe_type::buildkit: return buildkit_probes(std::move(tls));
+        case config::probe_type::grpc: return grpc_probes(std::move(tls));
+        case config::probe_type::tcp: return tcp_probe;
         case config::probe_type::off: break;
     }
     return {};
@@ -54,12 +54,13 @@ random_source make_random_source()
 }
 
 prober::prober(asio::any_io_executor control, std::shared_ptr<balancer::pool> watched,
-               const config::health_check& settings, metrics::instruments& instruments, probe how, random_source random)
+               const config::health_check& settings, metrics::instruments& instruments, probe_maker how,
+               random_source random)
     : control_{control},
       pool_{std::move(watched)},
       settings_{settings},
       instruments_{instruments},
-      probe_{how ? std::move(how) : make_probe(settings.type)},
+      make_probe_{how ? std::move(how) : make_probes(settings.type)},
       random_{std::move(random)},
       tasks_{control}
 {
@@ -103,7 +104,8 @@ void prober::watch_all()
     });
     for (const auto& view : snapshot->workers) {
         if (std::none_of(watches_.begin(), watches_.end(), [&](const auto& of) { return of->worker == view.worker; })) {
-            watches_.push_back(std::make_shared<watch>(watch{view.worker, health_tracker{limits}, view.facts}));
+            watches_.push_back(
+                std::make_shared<watch>(watch{view.worker, make_probe_(), health_tracker{limits}, view.facts}));
         }
     }
 }
@@ -184,7 +186,7 @@ asio::awaitable<probe_result> prober::probe_once(const watch& of, bool going_awa
             co_return connected;
         }
     }
-    co_return co_await probe_(*of.worker, settings_.timeout);
+    co_return co_await of.ask(*of.worker, settings_.timeout);
 }
 
 void prober::hurry(const balancer::worker& w)

@@ -30,7 +30,7 @@ class prober {
 public:
     /// `how`: left out, what `settings.type` says.
     prober(boost::asio::any_io_executor control, std::shared_ptr<balancer::pool> watched,
-           const config::health_check& settings, metrics::instruments& instruments, probe how = {},
+           const config::health_check& settings, metrics::instruments& instruments, probe_maker how = {},
            random_source random = make_random_source());
     ~prober();
     prober(const prober&) = delete;
@@ -49,6 +49,7 @@ private:
     /// A worker and what is known of it.
     struct watch {
         std::shared_ptr<balancer::worker> worker;
+        probe ask;
         health_tracker tracker;
         std::shared_ptr<const balancer::worker_facts> facts;  // null until a probe has learned them
         boost::asio::cancellation_signal* probing = nullptr;  // null before start() and once it has ended
@@ -74,7 +75,7 @@ private:
     const std::shared_ptr<balancer::pool> pool_;
     const config::health_check settings_;
     metrics::instruments& instruments_;
-    const probe probe_;
+    const probe_maker make_probe_;
     const random_source random_;
     std::vector<std::shared_ptr<watch>> watches_;
     // Dies with this object: a failure that a data thread reports later is dropped.

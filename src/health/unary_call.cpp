@@ -1,7 +1,9 @@
 #include "health/unary_call.hpp"
 
+#include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <chrono>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
@@ -93,7 +95,8 @@ grpc_library::~grpc_library()
     grpc_shutdown_blocking();
 }
 
-std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, const tls::client_context* tls)
+std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, duration timeout,
+                                                   const tls::client_context* tls)
 {
     grpc::ChannelArguments arguments;
     auto credentials = grpc::InsecureChannelCredentials();
@@ -107,6 +110,9 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, const
     arguments.SetMaxReceiveMessageSize(max_message);
     arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, max_metadata);
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    // How long an attempt to connect may take; the name is that of another of its uses.
+    const auto attempt = std::chrono::duration_cast<std::chrono::milliseconds>(timeout * 3 / 4);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, std::max(1, static_cast<int>(attempt.count())));
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -115,6 +121,13 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, const
     arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
     arguments.SetUserAgentPrefix("buildkit-lb");
     return grpc::CreateCustomChannel(target_of(worker), credentials, arguments);
+}
+
+void drop_unless_connecting(std::shared_ptr<grpc::Channel>& channel)
+{
+    if (channel && channel->GetState(false) != GRPC_CHANNEL_CONNECTING) {
+        channel.reset();
+    }
 }
 
 struct unary_call::state {

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <catch2/catch.hpp>
@@ -248,6 +251,57 @@ TEST_CASE("probes share one connection, and capabilities are asked for once", "[
     const auto facts = w.view().facts;
     REQUIRE(w.probed(8));
     CHECK(w.view().facts == facts);  // nothing new: the same object
+}
+
+TEST_CASE("a worker that leaves the pool is left alone, its connection too", "[no-tsan]")
+{
+    watched w{2};
+    w.start();
+    REQUIRE(w.peers.run_until([&] { return w.is(worker_health::up, 0) && w.is(worker_health::up, 1); }));
+    balancer::worker_settings stays;
+    stays.name = "w1";
+    stays.address = w.workers[0].address();
+    w.pool->set_workers({stays});
+    w.pool->drop_idle_leavers();
+    w.probing->follow();
+    REQUIRE(w.peers.run_until([&] { return w.workers[1].connections() == 0; }));
+    CHECK(w.workers[0].connections() == 1);
+}
+
+TEST_CASE("connections to a worker that takes them and says nothing are closed, not piled up", "[no-tsan]")
+{
+    watched w;
+    w.settings.timeout = 200ms;
+    w.settings.interval = 20ms;
+    asio::ip::tcp::acceptor silent{w.peers.context(), {asio::ip::make_address("127.0.0.1"), 0}};
+    std::deque<asio::ip::tcp::socket> taken;
+    std::size_t closed = 0;
+    std::array<char, 1024> dropped{};
+    std::function<void(asio::ip::tcp::socket&)> read = [&](asio::ip::tcp::socket& from) {
+        from.async_read_some(asio::buffer(dropped), [&](boost::system::error_code ended, std::size_t) {
+            if (ended) {
+                ++closed;
+            } else {
+                read(from);
+            }
+        });
+    };
+    std::function<void()> accept = [&] {
+        silent.async_accept([&](boost::system::error_code failed, asio::ip::tcp::socket one) {
+            if (!failed) {
+                read(taken.emplace_back(std::move(one)));
+                accept();
+            }
+        });
+    };
+    accept();
+    w.start_with({tcp_at("127.0.0.1", silent.local_endpoint().port())});
+    REQUIRE(w.until(worker_health::down));
+    REQUIRE(w.peers.run_until([&] { return taken.size() >= 4 && closed >= 3; }));
+    w.stop();
+    REQUIRE(w.peers.run_until([&] { return closed == taken.size(); }));
+    silent.close();
+    REQUIRE(w.peers.run_until([&] { return true; }));
 }
 
 TEST_CASE("a worker with another version is asked for its capabilities again", "[no-tsan]")

@@ -41,6 +41,12 @@ failure reset_by_test()
     return {errc::reset, failure_source::upstream, true, "reset by the test"};
 }
 
+/// All workers are probed by `how`, which keeps nothing.
+probe_maker all_by(const probe& how)
+{
+    return [how] { return how; };
+}
+
 /// The control thread, which is the test's own.
 struct control {
     /// Runs until `condition` holds; the test fails after ten seconds.
@@ -192,7 +198,7 @@ TEST_CASE("a worker is never probed twice at the same time, even when a probe ou
         ++done;
         co_return probe_result{};
     };
-    prober probing{c.context.get_executor(), pool, quick(), c.instruments, slow};
+    prober probing{c.context.get_executor(), pool, quick(), c.instruments, all_by(slow)};
     probing.start();
     c.run_until([&] { return done >= 8; });
     CHECK(most == 1);
@@ -213,7 +219,7 @@ TEST_CASE("probes start at the interval, less a fifth at most")
     };
     // The extremes in turn.
     const random_source scripted = [&] { return starts.size() % 2 == 1 ? 0.0 : 0.999999; };
-    prober probing{c.context.get_executor(), pool, settings, c.instruments, instant, scripted};
+    prober probing{c.context.get_executor(), pool, settings, c.instruments, all_by(instant), scripted};
     probing.start();
     c.run_until([&] { return starts.size() >= 3; });
     // Timers are never early; that they are not late is not for a loaded machine to prove. (See pace_test.)
@@ -235,7 +241,7 @@ TEST_CASE("trouble of our own says nothing about the worker")
         }
         co_return failure{errc::too_many, failure_source::internal, false, "out of file descriptors"};
     };
-    prober probing{c.context.get_executor(), pool, settings, c.instruments, scripted};
+    prober probing{c.context.get_executor(), pool, settings, c.instruments, all_by(scripted)};
     probing.start();
     c.run_until([&] { return probes >= 5; });
     CHECK(view(*pool).health == worker_health::up);
@@ -272,7 +278,7 @@ TEST_CASE("a worker that has said GOAWAY is probed at once, on a new connection,
         ++probes;
         co_return probe_result{};
     };
-    prober probing{c.context.get_executor(), pool, settings, c.instruments, kept};
+    prober probing{c.context.get_executor(), pool, settings, c.instruments, all_by(kept)};
     probing.start();
     c.run_until([&] { return view(*pool).health == worker_health::up; });
 
