@@ -121,6 +121,7 @@ std::string build_status::close_open(wall_time now)
         // A vertex whose bytes were too many to keep stays without its closing line.
         if (wire_vertex closed; !v.open.empty() && closed.ParseFromString(v.open)) {
             write_timestamp(now, *closed.mutable_completed());
+            closed.clear_error();  // one that its worker told of an open vertex would be shown as the vertex's end
             *closing.add_vertexes() = std::move(closed);
         }
         set_open(v, false, {});

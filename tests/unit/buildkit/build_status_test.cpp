@@ -192,6 +192,7 @@ TEST_CASE("open vertices of a lost worker are closed with all they carried and w
     auto& open = vertex(response, "a", 1);
     open.add_inputs("b");
     open.mutable_progressgroup()->set_id("group");
+    open.set_error("told before its end");
     vertex(response, "b", 1, 2);
     vertex(response, "c", -1);
     feed(status, response);
