@@ -320,6 +320,11 @@ def http2_seeds():
         "early-answer": uncut + to_worker + bytes([WORKER | USUAL, 1, 1, WORKER | RST, 1, 0]) + passed + bytes([DATA, 1, 1, 9]),
         "client-trailers": uncut + to_worker + bytes([HEADERS, 1, 5]) + piece(literal("x-end", "1")) + passed,
         "long-value": uncut + bytes([LARGE, 1, 0, 255, 50]) + passed + bytes([WORKER | LARGE, 1, 1, 247, 9]) + passed,
+        "held": uncut + bytes([17]) + to_worker + bytes([18]) + passed + from_worker + trailers + passed,
+        "held-begun": uncut + bytes([17]) + to_worker + bytes([WORKER | 18, DATA, 1, 1, 5]) + passed + from_worker + trailers + passed,
+        "held-canceled": uncut + bytes([17]) + to_worker + bytes([RST, 1, 8, 18]) + passed,
+        "loss-answered": uncut + bytes([19]) + to_worker + bytes([WORKER | RST, 1, 2]) + passed,
+        "loss-answered-late": uncut + bytes([19]) + to_worker + from_worker + passed + bytes([WORKER | 16]) + passed,
         "slow-reader": uncut + bytes([SETTINGS, 0]) + piece(b"\0\4\0\0\0\0") + to_worker + from_worker
         + bytes([WORKER | DATA, 1, 0, 251]) + passed + bytes([WINDOW, 1, 0, 0, 1, 0]) + passed,
     }
@@ -343,6 +348,21 @@ def large_header_seeds():
     save("large_headers", "two-blocks", bytes([0, 1, 1]) + b"k" + bytes([248]) + bytes([0, 1, 1]) + b"k" + bytes([248]))
 
 
+def proxy_header_seeds():
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+    save("proxy_header", "v1-tcp4", "PROXY TCP4 192.0.2.1 198.51.100.2 51234 1234\r\nPRI * HTTP/2.0")
+    save("proxy_header", "v1-tcp6", "PROXY TCP6 2001:db8::1 2001:db8::2 65535 0\r\n")
+    save("proxy_header", "v1-mapped", "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n")
+    save("proxy_header", "v1-unknown", "PROXY UNKNOWN ffff::1 whatever\r\n")
+    save("proxy_header", "v1-long", "PROXY TCP4 " + "1" * 120)
+    save("proxy_header", "v2-tcp4", signature + b"\x21\x11\0\x0c" + b"\xc0\0\2\1\xc6\x33\x64\2\xc8\x22\4\xd2" + b"more")
+    save("proxy_header", "v2-tcp6", signature + b"\x21\x21\0\x2b" + bytes(range(36)) + b"\x04\0\x04zero")
+    save("proxy_header", "v2-local", signature + b"\x20\0\0\0")
+    save("proxy_header", "v2-unix", signature + b"\x21\x31\0\xd8" + b"/" * 216)
+    save("proxy_header", "v2-short", signature + b"\x21\x11\0\4\1\2\3\4")
+    save("proxy_header", "none", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+
 def main():
     solve_seeds()
     status_seeds()
@@ -354,6 +374,7 @@ def main():
     certificate_seeds()
     http2_seeds()
     large_header_seeds()
+    proxy_header_seeds()
     files = [f for f in CORPUS.rglob("*") if f.is_file()]
     print(f"{len(files)} seeds, {sum(f.stat().st_size for f in files)} bytes")
 

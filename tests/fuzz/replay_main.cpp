@@ -16,7 +16,7 @@ namespace {
 using namespace buildkit_lb;
 
 using target = void (*)(std::string_view);
-constexpr std::array<std::pair<std::string_view, target>, 13> targets{{
+constexpr std::array<std::pair<std::string_view, target>, 14> targets{{
     {"affinity", fuzz::affinity},
     {"answers", fuzz::answers},
     {"certificates", fuzz::certificates},
@@ -26,6 +26,7 @@ constexpr std::array<std::pair<std::string_view, target>, 13> targets{{
     {"http2_relay", fuzz::http2_relay},
     {"http2_server", fuzz::http2_server},
     {"large_headers", fuzz::large_headers},
+    {"proxy_header", fuzz::proxy_header},
     {"solve", fuzz::solve},
     {"state", fuzz::state},
     {"status", fuzz::status},

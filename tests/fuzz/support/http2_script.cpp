@@ -119,8 +119,7 @@ void run_http2_script(http2::role as, std::string_view input)
             run(static_cast<command>(op - frame_ops), peer, script);
         }
     }
-    while (peer.collect(65536)) {
-    }
+    peer.finish();
 }
 
 }  // namespace buildkit_lb::fuzz

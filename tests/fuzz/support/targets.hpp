@@ -24,6 +24,8 @@ void http2_relay(std::string_view input);
 void http2_server(std::string_view input);
 /// Header blocks with long values: what is cut out and put back is what a plain HPACK decoder reads.
 void large_headers(std::string_view input);
+/// The PROXY header before a connection, versions 1 and 2.
+void proxy_header(std::string_view input);
 /// Requests of clients: Control/Solve, LLBBridge/Solve, and those that only name something.
 void solve(std::string_view input);
 /// The state file.

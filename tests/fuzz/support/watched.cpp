@@ -112,7 +112,7 @@ void watched_stream::on_closed(http2::stream_ref)
 // ---- watched_engine ----
 
 watched_engine::watched_engine(http2::role as, std::size_t piece)
-    : engine{as, low_limits(), *this}, piece_{std::max<std::size_t>(piece, 1)}, output_{as}
+    : engine{as, low_limits(), *this}, piece_{piece}, output_{as}
 {
 }
 
@@ -145,11 +145,10 @@ void watched_engine::on_error(const http2::connection_error& error)
 
 void watched_engine::receive(std::string_view bytes)
 {
-    const buffer_slice whole = buffer_slice::copy_of(bytes);
-    for (std::size_t at = 0; at < whole.size(); at += piece_) {
-        engine.receive(whole.subslice(at, std::min(piece_, whole.size() - at)));
+    in_pieces(bytes, piece_, [this](buffer_slice piece) {
+        engine.receive(std::move(piece));
         check_budget();
-    }
+    });
 }
 
 bool watched_engine::collect(std::size_t most)
@@ -197,6 +196,13 @@ void watched_engine::lose()
     }
     require(engine.open_streams() == 0 && engine.pending_streams() == 0 && engine.queued() == 0, "nothing is left");
     require(engine.buffered() == 0, "all credit is given back");
+}
+
+void watched_engine::finish()
+{
+    while (collect(65536)) {
+    }
+    require(!engine.failed() || engine.finished(), "a connection that failed has no use once its output is sent");
 }
 
 void watched_engine::check_budget() const

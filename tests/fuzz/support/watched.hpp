@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,17 @@ namespace buildkit_lb::fuzz {
 
 /// Bounds so low that a short input reaches them.
 http2::options low_limits();
+
+/// Gives `bytes` in pieces of that size, as a socket would; in 512 of them at most, for the sake of speed.
+template <class Receiver>
+void in_pieces(std::string_view bytes, std::size_t size, Receiver&& give)
+{
+    const buffer_slice whole = buffer_slice::copy_of(bytes);
+    const std::size_t piece = std::max(size, whole.size() / 512 + 1);
+    for (std::size_t at = 0; at < whole.size(); at += piece) {
+        give(whole.subslice(at, std::min(piece, whole.size() - at)));
+    }
+}
 
 /// Whether the bytes an engine sends are whole frames that its peer must accept: none above the usual size, none with
 /// an unknown type.
@@ -76,6 +88,8 @@ public:
     bool collect(std::size_t most);
     /// A new request of ours.
     void request(bool end_stream, bool urgent);
+    /// Takes all that the engine has to send.
+    void finish();
     /// The connection is over: every stream must be closed.
     void lose();
 

@@ -61,16 +61,13 @@ void tunnel(std::string_view input)
     frame_writer frames{other};
     proxy::tunnel_reader reader;
     const auto deliver = [&](std::string_view bytes) {
-        const std::string message = wrap(bytes);
-        const buffer_slice whole = buffer_slice::copy_of(message);
-        for (std::size_t at = 0; at < whole.size(); at += piece) {
+        in_pieces(wrap(bytes), piece, [&](buffer_slice part) {
             std::vector<buffer_slice> out;
-            require(reader.read(whole.subslice(at, std::min(piece, whole.size() - at)), out),
-                    "well-formed messages are understood");
-            for (const buffer_slice& part : out) {
-                inner.receive(part.view());
+            require(reader.read(std::move(part), out), "well-formed messages are understood");
+            for (const buffer_slice& inside : out) {
+                inner.receive(inside.view());
             }
-        }
+        });
     };
     deliver(frames.beginning());
     while (!script.empty()) {
