@@ -65,6 +65,16 @@ http2::options http2_options_of(const config::limits& from)
     options.connection_window =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(options.connection_window, from.connection_memory.value));
     options.max_header_list = static_cast<std::uint32_t>(from.header_list.value);
+    options.max_header_block = 2 * from.header_list.value;
+    options.max_continuations = from.continuations;
+    options.max_outbound_acks = from.unread_acks;
+    options.floods.resets = from.resets_per_second;
+    options.floods.pings = from.pings_per_second;
+    options.floods.settings = from.settings_per_second;
+    options.floods.window_updates = from.window_updates_per_second;
+    options.floods.priorities = from.priorities_per_second;
+    options.floods.empty_frames = from.empty_frames_per_second;
+    options.floods.burst_seconds = std::chrono::duration<double>(from.burst_time).count();
     return options;
 }
 

@@ -142,6 +142,15 @@ struct limits {
     std::uint32_t recent_builds = 1000;               ///< finished builds of a pool that /api/v1/builds tells
     milliseconds handshake_timeout = 10s;             ///< of TLS, and then of HTTP/2
     milliseconds pool_call_timeout = 10s;             ///< a worker's silence in a call to the whole pool
+    std::uint32_t continuations = 512;                ///< CONTINUATION frames of one header block
+    std::uint32_t unread_acks = 1000;                 ///< acknowledgements that wait for a peer to read
+    std::uint32_t resets_per_second = 100;            ///< these: see http2::flood_limits
+    std::uint32_t pings_per_second = 20;
+    std::uint32_t settings_per_second = 10;
+    std::uint32_t window_updates_per_second = 200;
+    std::uint32_t priorities_per_second = 50;
+    std::uint32_t empty_frames_per_second = 50;
+    milliseconds burst_time = 20s;  ///< of the rates above, what was not used of it may be used at once
 };
 
 /// What is kept over a restart.

@@ -164,6 +164,16 @@ void read_limits(section& in, limits& out)
     in.optional("recent_builds", out.recent_builds, whole_number{0, 100'000});
     in.optional("handshake_timeout", out.handshake_timeout, time_span{100ms, 10min});
     in.optional("pool_call_timeout", out.pool_call_timeout, time_span{100ms, 10min});
+    in.optional("continuations", out.continuations, whole_number{8, 100'000});
+    in.optional("unread_acks", out.unread_acks, whole_number{10, 1'000'000});
+    constexpr whole_number rate{1, 10'000'000};
+    in.optional("resets_per_second", out.resets_per_second, rate);
+    in.optional("pings_per_second", out.pings_per_second, rate);
+    in.optional("settings_per_second", out.settings_per_second, rate);
+    in.optional("window_updates_per_second", out.window_updates_per_second, rate);
+    in.optional("priorities_per_second", out.priorities_per_second, rate);
+    in.optional("empty_frames_per_second", out.empty_frames_per_second, rate);
+    in.optional("burst_time", out.burst_time, time_span{1s, 1h});
 }
 
 void read_state(section& in, state& out)

@@ -89,6 +89,8 @@ instruments::instruments(std::string_view version)
                                 "Connections for clients that could not be made to a worker.")},
       goaways_{counter(registry_, "buildkit_lb_upstream_goaways_total",
                        "Connections on which a worker has said GOAWAY: it is about to stop.")},
+      worker_protocol_errors_{counter(registry_, "buildkit_lb_worker_protocol_errors_total",
+                                      "Protocol violations of workers, each of which ended a connection to one.")},
       health_check_failures_{
           counter(registry_, "buildkit_lb_health_check_failures_total", "Health checks a worker did not pass.")},
       ejections_{counter(registry_, "buildkit_lb_worker_ejections_total",
@@ -212,6 +214,11 @@ void instruments::upstream_connect_failed(std::string_view pool, std::string_vie
 void instruments::upstream_goaway(std::string_view pool, std::string_view worker)
 {
     goaways_.Add(worker_labels(pool, worker)).Increment();
+}
+
+void instruments::worker_protocol_error(std::string_view pool, std::string_view worker, std::string_view kind)
+{
+    worker_protocol_errors_.Add(worker_labels(pool, worker, "kind", kind)).Increment();
 }
 
 void instruments::health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason)

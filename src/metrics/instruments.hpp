@@ -98,6 +98,8 @@ public:
     void upstream_connect_failed(std::string_view pool, std::string_view worker, std::string_view reason);
     /// `worker` has said GOAWAY on a connection of ours.
     void upstream_goaway(std::string_view pool, std::string_view worker);
+    /// `worker` broke HTTP/2, and the connection was closed. `kind` as for clients.
+    void worker_protocol_error(std::string_view pool, std::string_view worker, std::string_view kind);
     void health_check_failed(std::string_view pool, std::string_view worker, std::string_view reason);
 
     /// `worker` was ejected. `reason` is the label of a balancer::traffic_fault.
@@ -154,6 +156,7 @@ private:
     counters& picks_;
     counters& connect_failures_;
     counters& goaways_;
+    counters& worker_protocol_errors_;
     counters& health_check_failures_;
     counters& ejections_;
     counters& pool_call_failures_;

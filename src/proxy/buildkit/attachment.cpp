@@ -74,6 +74,7 @@ http2::stream_handler* attachment::on_request(http2::stream_ref stream, http2::h
 void attachment::on_error(const http2::connection_error& error)
 {
     log::warn("session tunnel failed", {{"worker", worker()->name()}, {"error", error.detail}});
+    link_->tunnel_failed(error);
     boost::asio::post(patience_.get_executor(), [self = shared_from_this()] { self->give_up(); });
 }
 

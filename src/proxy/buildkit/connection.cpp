@@ -203,9 +203,10 @@ http2::stream_handler* buildkit_connection::open_session(http2::stream_ref strea
     if (uuid.empty()) {
         return nullptr;
     }
-    session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}, {}};
+    session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}, {}, {}};
     around.on_ended = [this, uuid] { service_->shared.sessions.remove(uuid); };
     around.on_upload = [this, uuid] { service_->shared.sessions.note_upload(uuid); };
+    around.on_error = [this](const http2::connection_error& error) { count_error("session_", error); };
     around.on_gone = [this, uuid] {
         service_->instruments.rpc_ended("moby.buildkit.v1.Control/Session", buildkit::name(grpc_code::ok));
         if (const auto found = sessions_.find(uuid); found != sessions_.end()) {
@@ -288,10 +289,16 @@ void buildkit_connection::forget(call& ended, const call::ending& how)
 void buildkit_connection::on_error(const http2::connection_error& error)
 {
     if (error.kind != "lost") {
-        service_->metrics.protocol_error(error.kind);
-        log::warn("connection closed for a protocol error",
-                  {{"listener", service_->listener}, {"kind", error.kind}, {"error", error.detail}});
+        count_error("", error);
     }
+}
+
+void buildkit_connection::count_error(std::string_view prefix, const http2::connection_error& error)
+{
+    const std::string kind = std::string{prefix} + std::string{error.kind};
+    service_->metrics.protocol_error(kind);
+    log::warn(prefix.empty() ? "connection closed for a protocol error" : "session ended for a protocol error",
+              {{"listener", service_->listener}, {"client", peer_}, {"kind", kind}, {"error", error.detail}});
 }
 
 asio::awaitable<void> run_buildkit_connection(buildkit_service& service, data_thread& on, downstream client)

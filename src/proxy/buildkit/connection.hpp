@@ -83,6 +83,7 @@ private:
     void on_settings(const http2::peer_settings&) override { spoke_ = true; }
     void on_error(const http2::connection_error& error) override;
 
+    void count_error(std::string_view prefix, const http2::connection_error& error);
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
     void begin(const std::shared_ptr<call>& c);
     void bind(buildkit_service& service);

@@ -40,10 +40,11 @@ constexpr auto close_time = 5s;
 }  // namespace
 
 link::link(std::shared_ptr<balancer::worker> to, tls::socket socket, const http2::options& options,
-           lost_handler on_lost, goaway_handler on_goaway)
+           lost_handler on_lost, goaway_handler on_goaway, error_handler on_error)
     : worker_{std::move(to)},
       on_lost_{std::move(on_lost)},
       on_goaway_{std::move(on_goaway)},
+      on_error_{std::move(on_error)},
       greeted_{socket.raw.get_executor()},
       connection_{tls::make_transport(std::move(socket)), http2::role::client, options, *this}
 {
@@ -71,6 +72,24 @@ void link::on_goaway(const http2::goaway_info& info)
 }
 
 void link::on_error(const http2::connection_error& error)
+{
+    if (error.kind != "lost") {
+        on_error_(error.kind);
+    }
+    tell_lost(error);
+}
+
+void link::tunnel_failed(const http2::connection_error& error)
+{
+    on_error_("session_" + std::string{error.kind});
+    if (!ended_ && !connection_.engine().failed()) {
+        tell_lost(error);
+        closing_ = true;
+        connection_.terminate(error.code);
+    }
+}
+
+void link::tell_lost(const http2::connection_error& error)
 {
     if (!closing_ && engine().open_streams() != 0) {
         failure why;
@@ -143,8 +162,13 @@ asio::awaitable<result<link_table::link_ptr>> link_table::connect(const std::sha
                   {{"pool", pool_.workers->name()}, {"worker", w->name()}, {"error", why.detail}});
         pool_.workers->report_connect_failure(*w, why, clock::now(), balancer::traffic_fault::reset);
     };
-    auto made = std::make_shared<link>(w, std::move(*socket), options_, std::move(on_lost),
-                                       [this, w = w.get()](const http2::goaway_info& info) { note_goaway(*w, info); });
+    auto on_error = [this, w = w.get()](std::string_view kind) {
+        log::warn("worker broke HTTP/2", {{"pool", pool_.workers->name()}, {"worker", w->name()}, {"kind", kind}});
+        instruments_.worker_protocol_error(pool_.workers->name(), w->name(), kind);
+    };
+    auto made = std::make_shared<link>(
+        w, std::move(*socket), options_, std::move(on_lost),
+        [this, w = w.get()](const http2::goaway_info& info) { note_goaway(*w, info); }, std::move(on_error));
     tasks_.spawn("worker connection", run(made));
     co_await made->greeted_.wait(deadline);
     if (made->spoke_ && !made->ended_) {

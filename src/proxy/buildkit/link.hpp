@@ -23,14 +23,20 @@ class link final : public http2::engine_handler {
 public:
     using lost_handler = std::function<void(const failure&)>;
     using goaway_handler = std::function<void(const http2::goaway_info&)>;
+    using error_handler = std::function<void(std::string_view kind)>;
 
     /// `on_lost` is called when the connection ends with calls on it that nobody has ended: before they are told.
     /// `on_goaway` is called when the worker says GOAWAY, the first time; what runs goes on.
+    /// `on_error` is called when the worker breaks HTTP/2, here or in a session's tunnel.
     link(std::shared_ptr<balancer::worker> to, tls::socket socket, const http2::options& options, lost_handler on_lost,
-         goaway_handler on_goaway);
+         goaway_handler on_goaway, error_handler on_error);
 
     const std::shared_ptr<balancer::worker>& worker() const { return worker_; }
     http2::engine& engine() { return connection_.engine(); }
+
+    /// The worker has broken HTTP/2 in the tunnel of a session: the connection is given up, and the worker is lost for
+    /// all that runs on it. Also from inside an event.
+    void tunnel_failed(const http2::connection_error& error);
 
     /// New calls may be sent on it.
     bool usable() const { return !ended_ && connection_.engine().accepts_requests(); }
@@ -44,10 +50,12 @@ private:
     void on_settings(const http2::peer_settings&) override;
     void on_goaway(const http2::goaway_info& info) override;
     void on_error(const http2::connection_error& error) override;
+    void tell_lost(const http2::connection_error& error);
 
     std::shared_ptr<balancer::worker> worker_;
     lost_handler on_lost_;
     goaway_handler on_goaway_;
+    error_handler on_error_;
     event greeted_;  // the worker's first SETTINGS have come, or the connection ended before
     mutable http2::connection connection_;
     bool spoke_ = false;

@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "buildkit/grpc_status.hpp"
 #include "core/log.hpp"
 #include "proxy/buildkit/attachment.hpp"
 
@@ -142,6 +143,16 @@ void session::check_gone()
     }
 }
 
+void session::on_error(const http2::connection_error& error)
+{
+    around_.on_error(error);
+    const auto code = error.code == http2::error_code::enhance_your_calm ? buildkit::grpc_code::resource_exhausted
+                                                                         : buildkit::grpc_code::internal;
+    ending_ = {{"grpc-status", std::to_string(static_cast<int>(code))},
+               {"grpc-message", "buildkit-lb: HTTP/2 in the session was broken: " + std::string{error.kind}}};
+    schedule_end();
+}
+
 void session::schedule_end()
 {
     // What brings the end comes from inside an engine's event, and ending takes calls that are not allowed there.
@@ -160,8 +171,11 @@ void session::end()
     }
     around_.on_ended();
     log::debug("session ended", {{"session", uuid_}, {"workers", attachments_.size()}});
+    if (client_->failed()) {
+        tunnel_->flush();  // its GOAWAY
+    }
     // At once: the client waits for this, and would for ever with a session that several builds share.
-    downstream_.submit_trailers(stream_, {{"grpc-status", "0"}});
+    downstream_.submit_trailers(stream_, ending_);
     downstream_.reset_when_sent(stream_, http2::error_code::no_error);  // where the client did not end its side
     client_->connection_lost("the client ended the session");
     while (!opening_.empty()) {

@@ -37,7 +37,9 @@ public:
         const http2::options& tunnel_options;
         std::function<void()> on_ended;   ///< the client has ended the session: no worker gets it any more
         std::function<void()> on_upload;  ///< a worker has asked the client for an upload
-        std::function<void()> on_gone;    ///< nothing refers to it any more: it can be destroyed, but not from inside
+        /// The client has broken HTTP/2 in the tunnel, which ends the session.
+        std::function<void(const http2::connection_error&)> on_error;
+        std::function<void()> on_gone;  ///< nothing refers to it any more: it can be destroyed, but not from inside
     };
 
     /// `stream` is the live downstream stream of Control/Session, `headers` its request's.
@@ -67,7 +69,7 @@ private:
     };
 
     http2::stream_handler* on_request(http2::stream_ref, http2::header_list, bool) override { return nullptr; }
-    void on_error(const http2::connection_error&) override { schedule_end(); }
+    void on_error(const http2::connection_error& error) override;
     void on_output_ready() override;
     void on_relay_closed(http2::stream_relay& relay) override { relays_.erase(&relay); }
 
@@ -87,6 +89,7 @@ private:
     std::shared_ptr<tunnel> tunnel_;
     std::map<const balancer::worker*, std::shared_ptr<attachment>> attachments_;
     std::map<const balancer::worker*, std::vector<std::function<void(attach_outcome)>>> opening_;
+    http2::header_list ending_{{"grpc-status", "0"}};  // what the client will be told at the end
     bool ended_ = false;
     bool downstream_closed_ = false;
 };

@@ -26,6 +26,8 @@ constexpr std::size_t least_room = 8 * 1024;
 /// How long the peer's last bytes are waited for after our last ones. Closing a socket with unread bytes resets it,
 /// and the peer might never see the GOAWAY.
 constexpr std::chrono::seconds linger{1};
+/// How long a peer that broke the rules gets to take what lies before the GOAWAY.
+constexpr std::chrono::seconds last_words{5};
 
 }  // namespace
 
@@ -73,6 +75,13 @@ public:
 
     void give_up(std::string_view why) { lose(why); }
 
+    void terminate(error_code code)
+    {
+        told_ = true;
+        changed_.expires_after(last_words);
+        engine_.terminate(code);
+    }
+
     bool ended() const { return ended_ || close_asked_; }
 
     // What the engine says goes on to the user, but for the one thing that is ours.
@@ -85,6 +94,7 @@ public:
     void on_error(const connection_error& error) override
     {
         told_ = true;
+        changed_.expires_after(last_words);
         user_.on_error(error);
     }
     void on_output_ready() override
@@ -347,6 +357,11 @@ void connection::close()
 void connection::close_gracefully()
 {
     impl_->close_gracefully();
+}
+
+void connection::terminate(error_code code)
+{
+    impl_->terminate(code);
 }
 
 void connection::give_up(std::string_view why)

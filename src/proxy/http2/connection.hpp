@@ -39,6 +39,10 @@ public:
     /// Sends GOAWAY, lets open streams end, flushes, closes. close() cuts it short.
     void close_gracefully();
 
+    /// Says GOAWAY with `code` and resets every stream as it goes out; no on_error. Also from inside an event. A peer
+    /// that does not take it is closed a few seconds later, as are all that break the rules.
+    void terminate(error_code code);
+
     /// The peer is given up, as if the network had lost it: on_error of kind "lost", then every stream is reset. Not
     /// from inside an event.
     void give_up(std::string_view why);

@@ -1,8 +1,10 @@
 #include "http2/engine.hpp"
 
 #include <array>
+#include <limits>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "http2/engine_impl.hpp"
 #include "http2/session_memory.hpp"
@@ -23,7 +25,9 @@ engine::impl::impl(role as, const options& limits, engine_handler& handler)
       limits_{limits},
       handler_{handler},
       budget_{limits_},
-      filter_{as, limits_, {as == role::server ? &admits : nullptr, this}}
+      filter_{as, limits_, {&admits, this}},
+      guard_{limits_.floods},
+      now_{limits_.now()}
 {
     peer_.max_concurrent_streams = as == role::client ? limits.assumed_peer_streams : 0xffffffff;
     peer_.initial_window = 65535;
@@ -56,6 +60,8 @@ void engine::impl::create_session()
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(raw_callbacks, &on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(raw_callbacks, &on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(raw_callbacks, &on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(raw_callbacks, &on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(raw_callbacks, &on_frame_not_sent);
 
     nghttp2_option_set_no_auto_window_update(raw_option, 1);
     nghttp2_option_set_no_closed_streams(raw_option, 1);
@@ -64,7 +70,9 @@ void engine::impl::create_session()
     nghttp2_option_set_max_continuations(raw_option, max_passed_continuations);
     nghttp2_option_set_max_outbound_ack(raw_option, limits_.max_outbound_acks);
     nghttp2_option_set_max_settings(raw_option, limits_.max_settings_entries);
-    nghttp2_option_set_stream_reset_rate_limit(raw_option, limits_.reset_burst, limits_.reset_rate);
+    // Ours to bound, in both roles: see flood_guard.
+    nghttp2_option_set_stream_reset_rate_limit(raw_option, std::numeric_limits<std::uint64_t>::max(),
+                                               std::numeric_limits<std::uint64_t>::max());
     // Values pass as they are, also with spaces at their ends.
     nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(raw_option, 1);
 
@@ -161,6 +169,7 @@ void engine::impl::raise_closed(stream_state& s)
         --(s.mine ? open_mine_ : open_theirs_);
         s.counted = false;
     }
+    header_bytes_ -= std::exchange(s.header_bytes, 0);
     drop_output(s);
     budget_.ended(s.window);
     if (s.handler != nullptr) {

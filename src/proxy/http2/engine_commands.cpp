@@ -15,10 +15,11 @@ stream_ref engine::impl::submit_request(const header_list& headers, stream_handl
         close_late(s, error_code::refused_stream);
         return s.ref;
     }
-    if (!fits_peer(headers)) {
+    if (!fits(headers)) {
         close_late(s, error_code::enhance_your_calm);
         return s.ref;
     }
+    unsent_headers_ += headers.wire_size();
     if (can_open()) {
         open(s, headers);
     } else {
@@ -37,11 +38,12 @@ void engine::impl::submit_headers(stream_ref ref, const header_list& headers, bo
     if (s == nullptr || s->mine || s->answered) {
         return;
     }
-    if (!fits_peer(headers)) {
+    if (!fits(headers)) {
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s->wire_id, NGHTTP2_ENHANCE_YOUR_CALM);
         notify();
         return;
     }
+    unsent_headers_ += headers.wire_size();
     const nva& fields = as_nva(headers);
     if (informational) {
         nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, s->wire_id, nullptr, fields.data(), fields.size(), nullptr);
@@ -71,12 +73,13 @@ void engine::impl::submit_trailers(stream_ref ref, const header_list& trailers)
     if (s == nullptr || s->ending) {
         return;
     }
-    if (!fits_peer(trailers) && s->wire_id != 0) {
+    if (!fits(trailers) && s->wire_id != 0) {
         nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s->wire_id, NGHTTP2_ENHANCE_YOUR_CALM);
         notify();
         return;
     }
     s->ending = true;
+    unsent_headers_ += trailers.wire_size();
     s->trailers = std::make_unique<header_list>(trailers);
     // Trailers need no window, so they don't wait for one behind an empty queue. An own request's headers may still be
     // on their way through nghttp2, and trailers must not overtake them.
@@ -146,7 +149,10 @@ void engine::impl::consume(stream_ref ref, std::size_t bytes)
 
 void engine::impl::close_late(stream_state& s, error_code code)
 {
-    s.request.reset();
+    if (s.request) {
+        unsent_headers_ -= s.request->wire_size();
+        s.request.reset();
+    }
     s.muted = true;
     s.late_code = code;
     drop_output(s);

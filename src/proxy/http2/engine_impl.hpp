@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "http2/engine.hpp"
+#include "http2/flood_guard.hpp"
 #include "http2/flow_control.hpp"
 #include "http2/header_filter.hpp"
 #include "http2/output_queue.hpp"
@@ -27,16 +28,18 @@ struct stream_state {
     error_code late_code = error_code::no_error;  // why it is in late_; no_error: reset by its user
 
     bool in_use : 1 = false;
-    bool mine : 1 = false;      // we opened it
-    bool urgent : 1 = false;    // waits ahead of others
-    bool muted : 1 = false;     // no more events but on_closed
-    bool closed : 1 = false;    // on_closed has been called
-    bool counted : 1 = false;   // in open_mine_ or open_theirs_
-    bool answered : 1 = false;  // the answer's final headers have passed, either way
-    bool body : 1 = false;      // our direction goes on after the headers
-    bool deferred : 1 = false;  // nghttp2 waits to be told of more body
-    bool ending : 1 = false;    // our direction ends after `out`
-    bool fresh : 1 = false;     // in fresh_
+    bool mine : 1 = false;           // we opened it
+    bool urgent : 1 = false;         // waits ahead of others
+    bool muted : 1 = false;          // no more events but on_closed
+    bool closed : 1 = false;         // on_closed has been called
+    bool counted : 1 = false;        // in open_mine_ or open_theirs_
+    bool answered : 1 = false;       // the answer's final headers have passed, either way
+    bool body : 1 = false;           // our direction goes on after the headers
+    bool deferred : 1 = false;       // nghttp2 waits to be told of more body
+    bool ending : 1 = false;         // our direction ends after `out`
+    bool fresh : 1 = false;          // in fresh_
+    bool charged = false;            // its reset has been charged to the peer
+    std::uint32_t header_bytes = 0;  // of its request, while it is open
 };
 
 /// The engine's working parts. Files: engine.cpp holds its life and the table of streams, engine_face.cpp the class
@@ -120,7 +123,10 @@ private:
     int header_received(stream_state& s, header field);
     void headers_complete(stream_state& s, const nghttp2_frame& frame);
     void end_received(stream_state& s);
-    static bool admits(void* context, std::uint32_t wire_id);
+    static bool admits(void* context, const header_filter::frame_header& frame);
+    bool judge_stale(std::uint32_t wire_id);
+    void charge_reset(stream_state* s, bool large = false);
+    bool give_up_flooding_peer();
     void settings_received();
     void feed(std::span<const std::byte> bytes);
     void return_connection_credit();
@@ -136,7 +142,9 @@ private:
     void look_at_frame(std::span<const std::uint8_t> frame);
     void settle();
     const nva& as_nva(const header_list& headers);
-    bool fits_peer(const header_list& headers) const { return headers.wire_size() <= peer_.max_header_list; }
+    bool fits(const header_list& headers) const;
+    static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void*) noexcept;
+    static int on_frame_not_sent(nghttp2_session*, const nghttp2_frame*, int, void*) noexcept;
     void add_trailers(stream_state& s);
     void drop_output(stream_state& s);
     void resume(stream_state& s);
@@ -146,6 +154,9 @@ private:
 
     header_filter filter_;
     stale_frames stale_;
+    flood_guard guard_;
+    time_point now_{};                // of the latest receive()
+    flood flood_ = flood::none;       // which the peer makes; acted on outside of nghttp2's callbacks
     stream_state* latest_ = nullptr;  // that stream_of() has found: most frames come in runs of one stream
     error_code stale_error_ = error_code::no_error;
     std::vector<std::unique_ptr<stream_state>> slots_;
@@ -156,6 +167,8 @@ private:
     std::size_t fresh_bytes_ = 0;
     header_list incoming_;  // the header block being decoded
     std::size_t incoming_size_ = 0;
+    std::size_t header_bytes_ = 0;         // of all requests that are open
+    std::size_t unsent_headers_ = 0;       // given to us and not sent yet, of all streams
     const buffer_slice* input_ = nullptr;  // what receive() was given
     output_gather gather_;
     std::size_t most_ = 0;  // bytes collect() may gather

@@ -1,4 +1,6 @@
 // What the peer sends: bytes through header_filter into nghttp2, whose callbacks become events.
+#include <utility>
+
 #include "http2/engine_impl.hpp"
 
 namespace buildkit_lb::http2 {
@@ -30,9 +32,10 @@ void engine::impl::receive(buffer_slice bytes)
         return;
     }
     receiving_ = true;
+    now_ = limits_.now();
     input_ = &bytes;
     std::span<const std::byte> left = bytes.span();
-    while (!failed_) {
+    while (!failed_ && flood_ == flood::none) {
         const std::span<const std::byte> piece = filter_.next(left);
         if (piece.empty()) {
             break;
@@ -44,6 +47,7 @@ void engine::impl::receive(buffer_slice bytes)
         nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
         fail(error_code::enhance_your_calm, "header_flood", "a header block above the bounds");
     }
+    give_up_flooding_peer();
     if (filter_.shut() && !failed_) {
         nghttp2_session_terminate_session(session_, static_cast<std::uint32_t>(stale_error_));
         fail(stale_error_, to_string(stale_error_), "a frame on a stream that is closed");
@@ -131,7 +135,8 @@ int engine::impl::header_received(stream_state& s, header field)
         }
     }
     incoming_size_ += field.name.size() + field.value.size() + 32;
-    if (incoming_size_ > limits_.max_header_list) {
+    // Small tables make large lists: those of all open requests together have a bound too.
+    if (incoming_size_ > limits_.max_header_list || header_bytes_ + incoming_size_ > limits_.memory_budget) {
         refused = error_code::enhance_your_calm;
     }
     if (refused == error_code::no_error) {
@@ -140,6 +145,7 @@ int engine::impl::header_received(stream_state& s, header field)
     }
     // The rest of the block is still decoded, for the sake of the table.
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s.wire_id, static_cast<std::uint32_t>(refused));
+    charge_reset(&s, refused == error_code::enhance_your_calm);
     raise_reset(s, refused, reset_source::engine, false,
                 refused == error_code::protocol_error ? "malformed header value" : "header list too large");
     incoming_ = {};
@@ -200,6 +206,8 @@ void engine::impl::headers_complete(stream_state& s, const nghttp2_frame& frame)
     }
     const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+        s.header_bytes = static_cast<std::uint32_t>(incoming_size_);
+        header_bytes_ += incoming_size_;
         stream_handler* const chosen = handler_.on_request(s.ref, std::move(headers), end);
         if (s.handler == nullptr) {
             s.handler = chosen;
@@ -207,6 +215,7 @@ void engine::impl::headers_complete(stream_state& s, const nghttp2_frame& frame)
         if (s.handler == nullptr && !s.muted) {
             s.muted = true;
             nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s.wire_id, NGHTTP2_REFUSED_STREAM);
+            charge_reset(&s);
         }
     } else if (as_ == role::server || s.answered) {
         s.handler->on_trailers(s.ref, std::move(headers));
@@ -229,23 +238,55 @@ void engine::impl::end_received(stream_state& s)
     }
 }
 
-bool engine::impl::admits(void* context, std::uint32_t wire_id)
+bool engine::impl::admits(void* context, const header_filter::frame_header& frame)
 {
     impl& e = self(context);
-    if (wire_id % 2 == 0 || wire_id > e.stale_.newest() ||
-        (e.latest_ != nullptr && static_cast<std::uint32_t>(e.latest_->wire_id) == wire_id) ||
-        nghttp2_session_find_stream(e.session_, static_cast<std::int32_t>(wire_id)) != nullptr) {
+    e.flood_ = e.guard_.frame(frame.type, frame.flags, frame.length, e.now_);
+    if (e.flood_ != flood::none) {
+        return false;
+    }
+    return frame.type > NGHTTP2_HEADERS || e.as_ == role::client || e.judge_stale(frame.stream);
+}
+
+bool engine::impl::judge_stale(std::uint32_t wire_id)
+{
+    if (wire_id % 2 == 0 || wire_id > stale_.newest() ||
+        (latest_ != nullptr && static_cast<std::uint32_t>(latest_->wire_id) == wire_id) ||
+        nghttp2_session_find_stream(session_, static_cast<std::int32_t>(wire_id)) != nullptr) {
         return true;
     }
-    e.stale_error_ = e.stale_.judge(wire_id);
-    return e.stale_error_ == error_code::no_error;
+    stale_error_ = stale_.judge(wire_id);
+    return stale_error_ == error_code::no_error;
+}
+
+void engine::impl::charge_reset(stream_state* s, bool large)
+{
+    if (s != nullptr && std::exchange(s->charged, true)) {
+        return;
+    }
+    const flood made = guard_.reset_caused(large, now_);
+    if (made != flood::none) {
+        flood_ = made;
+    }
+}
+
+bool engine::impl::give_up_flooding_peer()
+{
+    if (flood_ == flood::none || failed_) {
+        return false;
+    }
+    nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+    fail(error_code::enhance_your_calm, name_of(flood_), "too many frames that carry nothing");
+    return true;
 }
 
 int engine::impl::on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int, void* user_data) noexcept
 {
     // It may be of a stream that was refused before we heard of it; more of its frames may follow.
     if (frame->hd.stream_id > 0) {
-        self(user_data).stale_.reset(static_cast<std::uint32_t>(frame->hd.stream_id));
+        impl& e = self(user_data);
+        e.stale_.reset(static_cast<std::uint32_t>(frame->hd.stream_id));
+        e.charge_reset(e.stream_of(frame->hd.stream_id));
     }
     return 0;
 }
@@ -286,6 +327,9 @@ int engine::impl::on_stream_close(nghttp2_session*, std::int32_t wire_id, std::u
     if (reason != error_code::no_error) {
         // Not reset by the user nor by RST_STREAM: left out by a GOAWAY, never sent, or found wrong by nghttp2.
         const bool unprocessed = s->mine && reason == error_code::refused_stream;
+        if (!s->muted && !unprocessed) {
+            e.charge_reset(s);
+        }
         e.raise_reset(*s, reason, unprocessed ? reset_source::peer : reset_source::engine, unprocessed,
                       unprocessed ? "left out by GOAWAY" : "malformed");
         e.budget_.abandoned(s->window);

@@ -14,6 +14,9 @@ constexpr std::size_t settle_bytes = 512 * 1024;
 /// must not keep us here for ever.
 constexpr int late_rounds = 2;
 
+/// What the RFC counts for each field of a header list, beside its name and value.
+constexpr std::size_t header_overhead = 32;
+
 }  // namespace
 
 std::size_t engine::impl::collect(std::vector<buffer_slice>& out, std::size_t max_bytes)
@@ -41,6 +44,7 @@ std::size_t engine::impl::collect(std::vector<buffer_slice>& out, std::size_t ma
         more = pump();
         more = pump_resets() || more;
         more = (late++ < late_rounds && raise_late_events()) || more;
+        more = give_up_flooding_peer() || more;
         more = more && !silent_;
     }
     const bool all = gather_.bytes() < most_;
@@ -81,11 +85,8 @@ void engine::impl::look_at_frame(std::span<const std::uint8_t> frame)
             return;
         }
         silent_ = true;
-        const std::string_view reason{reinterpret_cast<const char*>(frame.data()) + goaway_size,
-                                      frame.size() - goaway_size};
-        // nghttp2 says nothing more about a peer that resets too many streams.
-        const bool resets = code == error_code::internal_error && as_ == role::server && reason.empty();
-        fail(code, resets ? "reset_flood" : to_string(code), reason);
+        fail(code, to_string(code),
+             {reinterpret_cast<const char*>(frame.data()) + goaway_size, frame.size() - goaway_size});
     }
 }
 
@@ -126,10 +127,38 @@ int engine::impl::on_send_data(nghttp2_session*, nghttp2_frame*, const std::uint
     e.gather_.copy(header, frame_header_size);
     e.gather_.take(s.out, length);
     e.queued_ -= length;
+    e.guard_.data_sent();
     if (length > 0 && !s.muted) {
         s.handler->on_taken(s.ref, length);
     }
     return e.gather_.bytes() < e.most_ ? 0 : NGHTTP2_ERR_PAUSE;
+}
+
+int engine::impl::on_frame_sent(nghttp2_session*, const nghttp2_frame* frame, void* user_data) noexcept
+{
+    if (frame->hd.type != NGHTTP2_HEADERS) {
+        return 0;
+    }
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < frame->headers.nvlen; ++i) {
+        const nghttp2_nv& field = frame->headers.nva[i];
+        size += field.namelen + field.valuelen + header_overhead;
+    }
+    impl& e = *static_cast<impl*>(user_data);
+    e.unsent_headers_ -= std::min(size, e.unsent_headers_);
+    return 0;
+}
+
+int engine::impl::on_frame_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int, void* user_data) noexcept
+{
+    return on_frame_sent(session, frame, user_data);
+}
+
+bool engine::impl::fits(const header_list& headers) const
+{
+    const std::size_t size = headers.wire_size();
+    // A peer that reads nothing must not make us keep the answers to all that it asks.
+    return size <= peer_.max_header_list && unsent_headers_ + size <= limits_.memory_budget;
 }
 
 nghttp2_data_provider engine::impl::provider(stream_state& s) const
@@ -168,12 +197,14 @@ void engine::impl::open(stream_state& s, const header_list& headers)
     const std::int32_t id =
         nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), s.body ? &body : nullptr, &s);
     if (id < 0) {
+        unsent_headers_ -= headers.wire_size();
         close_late(s, error_code::refused_stream);
         return;
     }
     s.wire_id = id;
     s.counted = true;
     ++open_mine_;
+    guard_.request_sent();
 }
 
 bool engine::impl::pump()
@@ -269,7 +300,10 @@ void engine::impl::drop_output(stream_state& s)
 {
     queued_ -= s.out.size();
     s.out.clear();
-    s.trailers.reset();
+    if (s.trailers) {
+        unsent_headers_ -= s.trailers->wire_size();
+        s.trailers.reset();
+    }
 }
 
 }  // namespace buildkit_lb::http2

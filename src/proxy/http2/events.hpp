@@ -54,7 +54,7 @@ struct peer_settings {
 
 struct connection_error {
     error_code code = error_code::protocol_error;
-    std::string_view kind;    ///< for metrics: an error_code's name, bad_preface, header_flood, ack_flood, reset_flood
+    std::string_view kind;    ///< for metrics: an error_code's name, bad_preface, header_flood, ack_flood, or a flood's
     std::string_view detail;  ///< for people, good during the call
 };
 

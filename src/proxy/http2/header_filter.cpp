@@ -27,13 +27,13 @@ constexpr std::size_t keep_capacity = 16384;
 
 }  // namespace
 
-header_filter::header_filter(role as, const options& limits, gate stale)
+header_filter::header_filter(role as, const options& limits, gate all)
     : max_block_{limits.max_header_block},
       max_continuations_{limits.max_continuations},
       values_{limits.max_header_list},
       from_client_{as == role::server},
       preface_left_{as == role::server ? preface_size : 0},
-      gate_{stale}
+      gate_{all}
 {
 }
 
@@ -146,19 +146,16 @@ std::span<const std::byte> header_filter::next(std::span<const std::byte>& in)
 
 bool header_filter::admits(const frame_header& h)
 {
-    if (gate_.admits == nullptr) {
-        return true;
-    }
     // nghttp2 is to know of streams that open and close before the next frame is judged.
     ends_run_ = h.type == type_headers || h.type == type_rst_stream;
-    shut_ = h.type <= type_headers && !gate_.admits(gate_.context, h.stream);
+    shut_ = !gate_.admits(gate_.context, h);
     return !shut_;
 }
 
 bool header_filter::on_frame_header(const std::byte* bytes)
 {
     const frame_header h = parse(bytes);
-    if (state_ == state::passing && !admits(h)) {
+    if (!admits(h)) {
         return true;
     }
     if (corrects(h)) {

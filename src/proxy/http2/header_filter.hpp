@@ -20,13 +20,19 @@ namespace buildkit_lb::http2 {
 /// bytes pass as they are, uncopied. Owned by an engine.
 class header_filter {
 public:
-    /// Says whether a DATA or HEADERS frame may go on to nghttp2; without a function they all may.
+    struct frame_header {
+        std::uint32_t length;
+        std::uint8_t type;
+        std::uint8_t flags;
+        std::uint32_t stream;
+    };
+    /// Says of each frame, as it begins, whether it may go on to nghttp2.
     struct gate {
-        bool (*admits)(void* context, std::uint32_t stream);
+        bool (*admits)(void* context, const frame_header& frame);
         void* context;
     };
 
-    header_filter(role as, const options& limits, gate stale);
+    header_filter(role as, const options& limits, gate all);
 
     /// The next bytes for nghttp2, cut from the front of `in` or made here (good until the next call). Empty where
     /// `in` is used up, or where the connection must be given up: see flooded().
@@ -48,12 +54,6 @@ private:
         between,       // after a frame of such a block
         continuation,  // inside a CONTINUATION frame of it
         goaway         // inside a GOAWAY that is corrected
-    };
-    struct frame_header {
-        std::uint32_t length;
-        std::uint8_t type;
-        std::uint8_t flags;
-        std::uint32_t stream;
     };
 
     static frame_header parse(const std::byte* bytes);

@@ -3,7 +3,21 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/types.hpp"
+
 namespace buildkit_lb::http2 {
+
+/// What a peer may send, a second over time, of frames that carry no payload; what it did not use of that for up to
+/// `burst_seconds` it may send at once. More ends the connection. See flood_guard.
+struct flood_limits {
+    double resets = 100;  ///< RST_STREAM, and what makes us reset a stream
+    double pings = 20;
+    double settings = 10;  ///< entries
+    double window_updates = 200;
+    double priorities = 50;  ///< and other frames that we have no use for
+    double empty_frames = 50;
+    double burst_seconds = 20;
+};
 
 /// Bounds of one connection. The defaults fit a connection of many builds; a tunnel inside a session wants less.
 struct options {
@@ -31,9 +45,9 @@ struct options {
     std::size_t max_outbound_acks = 1000;
     /// Entries of one SETTINGS frame. More fails the connection.
     std::size_t max_settings_entries = 32;
-    /// Streams the peer may reset at once, and per second over time. More ends the connection. Server role.
-    std::uint64_t reset_burst = 1000;
-    std::uint64_t reset_rate = 33;
+    flood_limits floods{};
+    /// Read once for each receive(). Tests have a clock of their own.
+    time_point (*now)() noexcept = &clock::now;
 };
 
 }  // namespace buildkit_lb::http2

@@ -64,14 +64,29 @@ listen buildkit
 {servers}
 """
 
+_HAPROXY_H2 = """\
+global
+    nbthread {threads}
+    maxconn 9000
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 3600s
+    timeout server 3600s
+listen buildkit
+    bind 127.0.0.1:{port} {bind}
+    balance roundrobin
+{servers}
+"""
+
 
 class Peer:
     """A running nginx or HAProxy in front of `workers`."""
 
-    def __init__(self, directory: Path, name, argv):
+    def __init__(self, directory: Path, name, argv, port=None):
         self.directory = directory
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self._argv = argv
         self._daemon = None
@@ -134,8 +149,28 @@ def _nginx(directory: Path, template, workers, threads, **more):
 
 def haproxy_tcp(directory: Path, workers, threads=1, bind="", server=""):
     """`bind` and `server` are added to the lines of that name."""
+    return _haproxy(directory, _HAPROXY_TCP, workers, threads, bind, server)
+
+
+def haproxy_h2(directory: Path, workers, threads=1):
+    """HAProxy that reads HTTP/2, round robin over calls."""
+    return _haproxy(directory, _HAPROXY_H2, workers, threads, "proto h2", "proto h2")
+
+
+def _haproxy(directory: Path, template, workers, threads, bind, server):
     config = directory / "haproxy.cfg"
     peer = Peer(directory, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", config])
     servers = "\n".join(f"    server w{w.port} 127.0.0.1:{w.port} {server}" for w in workers)
-    config.write_text(_HAPROXY_TCP.format(threads=threads, port=peer.port, servers=servers, bind=bind))
+    config.write_text(template.format(threads=threads, port=peer.port, servers=servers, bind=bind))
     return peer.start()
+
+
+def nghttpx(directory: Path, workers, threads=1):
+    """nghttpx in front of HTTP/2 workers."""
+    port = free_port()
+    backends = [f"--backend=127.0.0.1,{w.port};;proto=h2" for w in workers]
+    return Peer(directory, "nghttpx", ["/usr/sbin/nghttpx", "--conf=/dev/null", f"--workers={threads}",
+                                       f"--frontend=127.0.0.1,{port};no-tls", *backends, "--no-location-rewrite",
+                                       "--frontend-http2-read-timeout=3600", "--backend-read-timeout=3600",
+                                       "--stream-read-timeout=3600", f"--pid-file={directory / 'nghttpx.pid'}"],
+                port).start()

@@ -1,6 +1,7 @@
 #include "support/watched.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 #include "support/require.hpp"
 
@@ -27,8 +28,15 @@ http2::options low_limits()
     limits.max_continuations = 6;
     limits.max_outbound_acks = 20;
     limits.max_settings_entries = 8;
-    limits.reset_burst = 10;
-    limits.reset_rate = 1;
+    limits.floods = {.resets = 1,
+                     .pings = 4,
+                     .settings = 4,
+                     .window_updates = 4,
+                     .priorities = 2,
+                     .empty_frames = 2,
+                     .burst_seconds = 10};
+    // Time stands still: an input does the same whenever it runs.
+    limits.now = []() noexcept { return time_point{std::chrono::hours{1}}; };
     return limits;
 }
 

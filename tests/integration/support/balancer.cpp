@@ -54,7 +54,7 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
                 settings_.idle_timeout,
                 settings_.progress,
                 settings_.internal_builds_per_client,
-                {},
+                settings_.http2,
                 settings_.pool_call_timeout,
                 settings_.key_sources},
       threads_{settings_.threads},

@@ -47,6 +47,7 @@ struct balancer_settings {
     std::vector<ip_network> proxy_from{};
     std::vector<ip_network> allow_from{};
     proxy::proxy_version send_proxy = proxy::proxy_version::off;
+    http2::options http2{};
 };
 
 /// A listener, its pool and its data threads as the application wires them, without probes, on a port of its own. Its

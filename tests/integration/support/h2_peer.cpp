@@ -39,6 +39,13 @@ grpc_stream& tunnel_end::call(std::string_view path)
     return made;
 }
 
+void tunnel_end::send_raw(std::string_view bytes)
+{
+    wire::control::BytesMessage message;
+    message.set_data(std::string{bytes});
+    outer_.send(message.SerializeAsString());
+}
+
 std::string tunnel_end::uuid() const
 {
     return std::string{outer_.request.get(buildkit::session_id_header)};

@@ -66,9 +66,15 @@ public:
     /// The other end has spoken HTTP/2.
     bool greeted() const { return greeted_; }
     bool failed() const { return failed_; }
+    /// The code of the other end's GOAWAY.
+    std::optional<http2::error_code> goaway() const { return goaway_; }
+
+    /// Sends bytes into the tunnel that are not the engine's.
+    void send_raw(std::string_view bytes);
 
     http2::stream_handler* on_request(http2::stream_ref stream, http2::header_list headers, bool end_stream) override;
     void on_settings(const http2::peer_settings&) override { greeted_ = true; }
+    void on_goaway(const http2::goaway_info& info) override { goaway_ = info.code; }
     void on_error(const http2::connection_error& error) override { failed_ = failed_ || error.kind != "lost"; }
     void on_output_ready() override;
 
@@ -80,6 +86,7 @@ private:
     std::deque<std::unique_ptr<grpc_stream>> streams_;
     bool greeted_ = false;
     bool failed_ = false;
+    std::optional<http2::error_code> goaway_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     http2::engine inner_;
 };
