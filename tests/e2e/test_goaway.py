@@ -18,7 +18,7 @@ def test_a_worker_on_sigterm_ends_its_build_while_new_ones_go_elsewhere(stack, q
                         protocol="buildkit")
     client = stack.client(program)
     assert lb.command("drain", other.name).returncode == 0
-    running = client.start_build(lb.address, patient, name="running", args={"ID": "on-first", "SECONDS": "12"})
+    running = client.start_build(lb.address, patient, name="running", args={"ID": "on-first", "SECONDS": "25"})
     running.wait_step("on-first")
     assert lb.command("undrain", other.name).returncode == 0
 
