@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from . import contexts, faults
 from .balancer import buildkit_pool
-from .clients import VERSIONS, Build
+from .clients import Build
 from .process import wait_until
 
 # A worker that hangs is out after PROMISED seconds at most.
@@ -85,14 +85,13 @@ class Rig:
         self.balancer = stack.balancer([self.pool], start=False, protocol="buildkit")
         self.balancer.env = clock.env if clock else {}
         self._context = contexts.patient(stack.directory / "context-of-chaos")
-        self._clients = [stack.client(program, version) for program, version in VERSIONS]
+        self._stack = stack
+        self._clients = []
         self._started = 0
 
     def start(self):
         self.balancer.start()
-        for client in self._clients:
-            if client.program == "buildx":
-                client.builder(self.balancer.address)
+        self._clients = self._stack.every_client(self.balancer)
         return self
 
     def _build(self, name, seconds=0):

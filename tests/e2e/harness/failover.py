@@ -1,5 +1,5 @@
-"""Builds to be interrupted at a chosen moment, what becomes of their results, and a storm of builds over workers that are
-killed: for test_failover.py, scripts/failover-table and scripts/failover-storm."""
+"""Builds to be interrupted at a chosen moment, and what becomes of their results: for test_failover*.py and
+scripts/failover-table."""
 
 import re
 import tarfile

@@ -1,5 +1,5 @@
 """What happens to a balancer for an hour in scripts/soak: builds of all kinds, workers that bounce, drains, reloads, and
-hostile clients. Each is a thread that goes on until it is stopped."""
+hostile clients."""
 
 import contextlib
 import copy
@@ -26,10 +26,7 @@ class Innocents:
         self._once = uuid.uuid4().hex
         self._quick, self._patient = contexts.quick(folder / "quick"), contexts.patient(folder / "patient")
         self._failing = contexts.dockerfile(folder / "failing", "FROM base\nRUN echo fails && exit 7\n")
-        self._clients = [stack.client(*client) for client in VERSIONS]
-        for client in self._clients:
-            if client.program == "buildx":
-                client.builder(lb.address)
+        self._clients = stack.every_client(lb)
         self._kinds = [self._cached, self._cached, self._new, self._step, self._fails, self._canceled, self._tar,
                        self._bake]
         self._lock = threading.Lock()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from . import peers
 from .balancer import Balancer
-from .clients import CLIENTS
+from .clients import CLIENTS, VERSIONS
 from .manybuilds import ManyBuilds
 from .registry import Registry
 from .worker import Worker
@@ -66,6 +66,15 @@ class Stack:
         made = {**CLIENTS, "manybuilds": ManyBuilds}[program]
         self._owned.append(made(self.directory / f"client{self._clients}", version))
         return self._owned[-1]
+
+    def every_client(self, front):
+        """One of each program and version, ready to build through `front`, a balancer or a peer: their builders are
+        made, which builds that begin at the same moment would all try."""
+        made = [self.client(program, version) for program, version in VERSIONS]
+        for client in made:
+            if client.program == "buildx":
+                client.builder(front.address)
+        return made
 
     def logs(self):
         """(name, last lines of its log) of all that runs."""

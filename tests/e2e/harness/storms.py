@@ -13,26 +13,18 @@ from dataclasses import dataclass, field
 from . import contexts
 from .balancer import buildkit_pool
 from .chaos import placed_on
-from .clients import VERSIONS, Build
+from .clients import Build
 from .load import Load
 from .process import free_port, wait_until
 
 _NAME = "workers.test"
 
 
-def _clients(stack, balancer):
-    clients = [stack.client(program, version) for program, version in VERSIONS]
-    for client in clients:
-        if client.program == "buildx":
-            client.builder(balancer.address)
-    return clients
-
-
 @contextlib.contextmanager
 def storm(stack, balancer, width, seconds=0):
     """A Load of builds by all four clients, `width` at a time, each with a step of `seconds` seconds."""
     context = contexts.patient(stack.directory / f"context-{uuid.uuid4().hex}")
-    clients, once = _clients(stack, balancer), uuid.uuid4().hex
+    clients, once = stack.every_client(balancer), uuid.uuid4().hex
 
     def build(number):
         return clients[number % len(clients)].build(balancer.address, context, name=f"s{number}",
@@ -197,7 +189,7 @@ def drain_during_builds(stack, first, other, builds=10, seconds=4):
     balancer = stack.balancer([buildkit_pool([first, other])], protocol="buildkit")
     assert balancer.command("drain", other.name).returncode == 0  # all of the first builds go to the first worker
     patient, quick = (make(stack.directory / make.__name__) for make in (contexts.patient, contexts.quick))
-    clients = _clients(stack, balancer)
+    clients = stack.every_client(balancer)
     running = [clients[i % 4].start_build(balancer.address, patient, name=f"r{i}",
                                           args={"ID": f"r{i}", "SECONDS": seconds + i}) for i in range(builds)]
     for i, build in enumerate(running):
