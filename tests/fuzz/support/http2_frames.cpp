@@ -3,6 +3,9 @@
 #include <array>
 
 namespace buildkit_lb::fuzz {
+
+using test::big_endian;
+
 namespace {
 
 enum frame_type : std::uint8_t {
@@ -21,25 +24,6 @@ constexpr std::uint8_t flag_end_stream = 1;
 constexpr std::uint8_t flag_end_headers = 4;
 constexpr std::size_t usual_frame_size = 16384;
 
-std::string big_endian(std::uint32_t value)
-{
-    return {static_cast<char>(value >> 24U), static_cast<char>(value >> 16U), static_cast<char>(value >> 8U),
-            static_cast<char>(value)};
-}
-
-/// The integer representation of RFC 7541, section 5.1, with a prefix of 7 bits.
-std::string hpack_length(std::size_t length)
-{
-    if (length < 127) {
-        return {static_cast<char>(length)};
-    }
-    std::string out{'\x7f'};
-    for (length -= 127; length >= 128; length >>= 7U) {
-        out += static_cast<char>(length | 128U);
-    }
-    return out + static_cast<char>(length);
-}
-
 /// Streams by small numbers: 0 is the connection, then those of clients in order, the even ones from 128 on.
 std::uint32_t stream_of(std::uint8_t choice)
 {
@@ -47,22 +31,6 @@ std::uint32_t stream_of(std::uint8_t choice)
 }
 
 }  // namespace
-
-std::string frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_view payload)
-{
-    std::string out = big_endian(static_cast<std::uint32_t>(payload.size())).substr(1);
-    out += static_cast<char>(type);
-    out += static_cast<char>(flags);
-    out += big_endian(stream);
-    return out.append(payload);
-}
-
-std::string literal(std::string_view name, std::string_view value)
-{
-    std::string out{'\0'};
-    out.append(hpack_length(name.size())).append(name);
-    return out.append(hpack_length(value.size())).append(value);
-}
 
 std::size_t telling_size(std::uint8_t choice)
 {
@@ -73,7 +41,7 @@ std::size_t telling_size(std::uint8_t choice)
 std::string frame_writer::beginning() const
 {
     const std::string settings = frame(type_settings, 0, 0, {});
-    return from_ == http2::role::client ? "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings : settings;
+    return from_ == http2::role::client ? std::string{test::preface} + settings : settings;
 }
 
 std::string frame_writer::usual_block() const

@@ -4,12 +4,16 @@
 #include <string>
 #include <string_view>
 
+#include "common/http2_wire.hpp"
 #include "http2/events.hpp"
 #include "support/input.hpp"
 
 /// HTTP/2 as a hostile peer speaks it. Plain bytes of a fuzzer hardly get beyond the first frame header; so an input is
 /// a script of one-byte operations, and those that are frames are made here from what follows them.
 namespace buildkit_lb::fuzz {
+
+using test::frame;
+using test::literal;
 
 /// Operations that are frames; the others are the target's own.
 enum class frame_op : std::uint8_t {
@@ -51,12 +55,6 @@ private:
     std::string last_;
     std::string out_;
 };
-
-/// A frame as it goes over the wire.
-std::string frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_view payload);
-
-/// A literal header field that is not indexed, without Huffman coding (RFC 7541, section 6.2.2).
-std::string literal(std::string_view name, std::string_view value);
 
 /// Sizes that mean something: small ones, and those about the bounds of frames, windows and tables.
 std::size_t telling_size(std::uint8_t choice);

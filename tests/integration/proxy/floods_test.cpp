@@ -29,7 +29,7 @@ std::string pings(int count)
 {
     std::string all;
     for (int i = 0; i < count; ++i) {
-        all += raw_frame(6, 0, 0, "12345678");
+        all += frame(6, 0, 0, "12345678");
     }
     return all;
 }
@@ -89,7 +89,7 @@ TEST_CASE("streams that a client opens and resets reach a worker up to the limit
     peer attacker = stage.lb->connect();
     std::string bytes = raw_preface();
     for (std::uint32_t id = 1; id < 2001; id += 2) {
-        bytes += raw_request(id, "/some.service/Method") + raw_frame(3, 0, id, std::string{"\0\0\0\x08", 4});
+        bytes += raw_request(id, "/some.service/Method") + frame(3, 0, id, std::string{"\0\0\0\x08", 4});
     }
     (void)attacker.send(bytes);
 
@@ -160,7 +160,7 @@ TEST_CASE("a worker that floods is lost, and its builds start again elsewhere")
     auto& solve = stage.client().solve({"build-1", {}});
     peer worker{-1};
     REQUIRE(stage.until([&] { return worker.connected() || (worker = hostile.accept(1ms)).connected(); }));
-    REQUIRE(worker.send(raw_frame(4, 0, 0, "") + pings(100)));
+    REQUIRE(worker.send(frame(4, 0, 0, "") + pings(100)));
 
     REQUIRE(stage.until([&] { return stage.workers[0].call(solve_path) != nullptr; }));
     CHECK(worker.receive(24).starts_with("PRI"));

@@ -4,12 +4,11 @@
 #include <string>
 #include <string_view>
 
+#include "common/http2_wire.hpp"
 #include "support/peer.hpp"
 
 /// HTTP/2 as raw bytes, for peers that do what no engine would.
 namespace buildkit_lb::test {
-
-std::string raw_frame(int type, int flags, std::uint32_t stream, std::string_view payload);
 
 /// What a client begins with: the preface and empty SETTINGS.
 std::string raw_preface();

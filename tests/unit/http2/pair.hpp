@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/http2_wire.hpp"
 #include "http2/engine.hpp"
 
 namespace buildkit_lb::http2::test {
@@ -183,25 +184,8 @@ inline std::string pattern(std::size_t size, unsigned seed = 1)
     return s;
 }
 
-/// A frame as it goes over the wire.
-inline std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload)
-{
-    std::string f;
-    const auto push = [&](std::size_t v) { f.push_back(static_cast<char>(v & 0xff)); };
-    push(payload.size() >> 16);
-    push(payload.size() >> 8);
-    push(payload.size());
-    push(static_cast<std::size_t>(type));
-    push(static_cast<std::size_t>(flags));
-    push(stream >> 24);
-    push(stream >> 16);
-    push(stream >> 8);
-    push(stream);
-    f += payload;
-    return f;
-}
-
-inline constexpr std::string_view preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+using buildkit_lb::test::frame;
+using buildkit_lb::test::preface;
 
 /// The header block of a request without a body, with indexed fields only: GET http / and an authority "a".
 inline std::string request_block()
