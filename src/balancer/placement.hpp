@@ -154,6 +154,8 @@ private:
     /// Continuations to call once the lock is released.
     using news = std::vector<std::function<void()>>;
 
+    static void call_all(const news& continuations);
+
     void hold(const std::string& ref, wait w, time_point now);
     void release(const std::string& ref, const outcome& what, news& out);
     void forget(const std::string& ref);
