@@ -105,7 +105,7 @@ checked<std::vector<saved_pool>> decode(std::string_view text)
     std::vector<saved_pool> pools;
     try {
         const json document = json::parse(text);
-        const int version = document.at(version_name).get<int>();
+        const auto version = document.at(version_name).get_ref<const json::number_integer_t&>();
         if (version != format_version) {
             return complaint{"has version " + std::to_string(version) +
                              " of the format, and this program reads version " + std::to_string(format_version)};
