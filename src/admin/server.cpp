@@ -38,7 +38,7 @@ server::server(asio::any_io_executor control, const endpoint& address, context a
     : control_{control},
       about_{std::move(about)},
       limits_{limits},
-      access_{{}, address.is_loopback()},
+      access_{{}, access_rules::reach_of(address)},
       routes_{make_routes(about_)},
       socket_{explained([&] { return listening_socket{control, address, passed}; })},
       session_ended_{control, asio::steady_timer::time_point::max()},

@@ -36,6 +36,9 @@ public:
     /// The bearer token that calls which change something need from now on; empty: none.
     void set_token(std::string token) { access_.set_token(std::move(token)); }
 
+    /// See access_rules.
+    void set_hosts(std::vector<std::string> hosts) { access_.set_hosts(std::move(hosts)); }
+
     /// Begins to accept, and logs the address.
     void start();
 

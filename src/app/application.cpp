@@ -158,6 +158,7 @@ admin::readiness application::ready() const
 {
     admin::readiness now;
     if (stopping_) {
+    admin_->set_hosts(settings_.admin.hosts);
         now.reasons.emplace_back("stopping");
     }
     for (const auto& from : settings_.listeners) {

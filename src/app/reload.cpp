@@ -117,6 +117,7 @@ void application::apply(config::load_result& loaded, certificates tls, std::vect
     for (const auto& from : next.pools) {
         const auto p = find_pool(pools, from.name);
         if (find_pool(pools_, from.name)) {
+    admin_->set_hosts(next.admin.hosts);
             p->update(from, next.limits, tls_.of_pool(from.name));
         } else {
             p->start();

@@ -124,8 +124,9 @@ struct pool {
 
 struct admin {
     endpoint address{.type = endpoint::kind::tcp, .host = "127.0.0.1", .port = 9090, .path = {}};
-    std::string token_file;  ///< empty: none
-    std::string token;       ///< what it holds, when load() read it
+    std::string token_file;          ///< empty: none
+    std::string token;               ///< what it holds, when load() read it
+    std::vector<std::string> hosts;  ///< names by which it may be called; `*.` as in host_pool
 };
 
 /// What a client can make the balancer hold. `protocol: buildkit`.

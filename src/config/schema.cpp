@@ -148,6 +148,7 @@ void read_admin(section& in, admin& out)
 {
     in.optional("address", out.address, listen_address);
     in.unset("token_file", out.token_file, file_path{});
+    in.values("hosts", out.hosts, host_pattern{});
 }
 
 void read_limits(section& in, limits& out)

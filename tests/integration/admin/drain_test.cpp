@@ -72,7 +72,7 @@ TEST_CASE("a wait is answered when the last build has ended")
     auto build = build_on_w1(server);
     auto question = build_on_w1(server, balancer::build_kind::internal);
     auto client = server.connect();
-    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     REQUIRE(eventually([&] { return draining(server); }));
     std::this_thread::sleep_for(moment);
     CHECK(client.nothing_yet());
@@ -105,7 +105,7 @@ TEST_CASE("a wait ends when the worker is undrained")
     running_server server;
     const auto build = build_on_w1(server);
     auto client = server.connect();
-    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     REQUIRE(eventually([&] { return draining(server); }));
     CHECK(server.connect().ask("POST", "/api/v1/workers/w1/undrain").status == 200);
     const auto answer = client.receive();
@@ -122,7 +122,7 @@ TEST_CASE("a client that goes away ends its wait")
     const auto build = build_on_w1(server);
     {
         auto client = server.connect();
-        client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
         REQUIRE(eventually([&] { return draining(server); }));
     }
     // There is room for one connection only.
@@ -135,7 +135,7 @@ TEST_CASE("a wait goes on when its worker leaves the pool, and ends with its las
     running_server server;
     auto build = build_on_w1(server);
     auto client = server.connect();
-    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("POST /api/v1/workers/w1/drain?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     REQUIRE(eventually([&] { return draining(server); }));
     server.pool->set_workers({});
     std::this_thread::sleep_for(moment);

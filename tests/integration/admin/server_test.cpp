@@ -115,7 +115,7 @@ TEST_CASE("requests on one connection are answered in order, also when sent all 
 {
     running_server server;
     auto client = server.connect();
-    client.send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\nGET /nothing HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
     CHECK(client.receive().value().status == 200);
     CHECK(client.receive().value().status == 404);
 }
@@ -124,7 +124,7 @@ TEST_CASE("a client that wants to close, or speaks HTTP/1.0, is answered and clo
 {
     running_server server;
     for (const char* asked :
-         {"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", "GET /healthz HTTP/1.0\r\n\r\n"}) {
+         {"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "GET /healthz HTTP/1.0\r\n\r\n"}) {
         auto client = server.connect();
         client.send(asked);
         CHECK(client.receive().value().status == 200);
@@ -139,9 +139,9 @@ TEST_CASE("what is not HTTP gets 400, a large header 431, a large body 413; each
     const std::vector<std::pair<std::string, int>> cases{
         {"SSH-2.0-OpenSSH_9.2\r\n\r\n", 400},
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
-        {"GET nonsense HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", 400},
-        {"GET /healthz HTTP/1.1\r\nHost: t\r\nX-Large: " + large + "\r\n\r\n", 431},
-        {"POST /healthz HTTP/1.1\r\nHost: t\r\nContent-Length: 20000\r\n\r\n" + large, 413},
+        {"GET nonsense HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400},
+        {"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Large: " + large + "\r\n\r\n", 431},
+        {"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n" + large, 413},
     };
     for (const auto& [sent, status] : cases) {
         INFO(sent.substr(0, 40));
@@ -178,7 +178,7 @@ TEST_CASE("connections over the limit wait until another one ends")
     CHECK(second.get("/healthz").status == 200);
 
     auto third = server.connect();
-    third.send("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    third.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     // Enough turns for the third to have been served, if it were.
     for (int i = 0; i < 20; ++i) {
         CHECK(first->get("/healthz").status == 200);
@@ -202,7 +202,7 @@ TEST_CASE("a handler may wait, others are served meanwhile, and stopping ends it
             });
         }};
     auto waiter = server.connect();
-    waiter.send("POST /wait/w1 HTTP/1.1\r\nHost: t\r\n\r\n");
+    waiter.send("POST /wait/w1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     CHECK(server.connect().get("/healthz").status == 200);
     const auto deadline = clock::now() + 10s;
     while (waiting == 0 && clock::now() < deadline) {

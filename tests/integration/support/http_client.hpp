@@ -42,7 +42,7 @@ public:
     /// `headers` are whole lines, each with its end.
     http_answer ask(const std::string& method, const std::string& target, const std::string& headers = {})
     {
-        send(method + " " + target + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
+        send(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
         return receive(method == "HEAD").value_or(http_answer{});
     }
 
