@@ -9,10 +9,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <iterator>
+#include <malloc.h>
 #include <stdexcept>
 
 #include "core/log.hpp"
 #include "metrics/collectors.hpp"
+#include "metrics/process.hpp"
 #include "proxy/buildkit/collector.hpp"
 
 namespace buildkit_lb::app {
@@ -28,6 +30,10 @@ constexpr auto sweep_interval = 500ms;
 
 // What a stop may take beyond its grace: workers get a few seconds for what clients have left behind.
 constexpr auto stop_reserve = 30s;
+
+// How often memory that is not in use is given back while there is too little: it keeps all threads from allocating for
+// a moment.
+constexpr auto trim_interval = 5s;
 
 // How often a stop looks whether the last connection has ended.
 constexpr auto drain_interval = 20ms;
@@ -50,7 +56,7 @@ std::string state_path_of(const config::state& from)
 }  // namespace
 
 application::application(const config::load_result& loaded, std::filesystem::path config_file, passed_sockets passed,
-                         service_manager manager)
+                         service_manager manager, std::optional<identity> user)
     : config_file_{std::move(config_file)},
       passed_{std::move(passed)},
       manager_{std::move(manager)},
@@ -60,8 +66,10 @@ application::application(const config::load_result& loaded, std::filesystem::pat
       hangups_{control_, SIGHUP},
       instruments_{BUILDKIT_LB_VERSION},
       threads_{settings_.threads},
+      user_{std::move(user)},
       tasks_{control_.get_executor()}
 {
+    set_memory_limit();
     certificate_files_ = certificates::files_state(settings_);
     tls_ = certificates{settings_, {}};
     for (const auto& from : settings_.pools) {
@@ -110,7 +118,8 @@ listener_unit::surroundings application::around(const config::root& settings, co
             settings,
             tls,
             [&pools](std::string_view name) { return find_pool(pools, name); },
-            passed_};
+            passed_,
+            [this] { return memory_.reached(); }};
 }
 
 std::vector<std::shared_ptr<balancer::pool>> application::balancer_pools() const
@@ -149,6 +158,7 @@ void application::make_admin()
     admin_ = std::make_unique<admin::server>(control_.get_executor(), settings_.admin.address, std::move(about),
                                              admin::server_limits{}, &passed_);
     admin_->set_token(settings_.admin.token);
+    admin_->set_hosts(settings_.admin.hosts);
     admin_->routes().add("POST", "/api/v1/reload", admin::immediately([this](const admin::request&) {
                              return admin::reload_response(reload());
                          }));
@@ -158,7 +168,6 @@ admin::readiness application::ready() const
 {
     admin::readiness now;
     if (stopping_) {
-    admin_->set_hosts(settings_.admin.hosts);
         now.reasons.emplace_back("stopping");
     }
     for (const auto& from : settings_.listeners) {
@@ -178,11 +187,13 @@ admin::readiness application::ready() const
 
 bool application::run()
 {
-    state_->load();
     // Can fail in theory: nothing has been started yet.
     for (const auto& l : listeners_) {
         l->listen();
     }
+    change_user();
+    // What another user could write could not be kept by this one.
+    state_->load();
     for (const auto& p : pools_) {
         p->start();
     }
@@ -204,6 +215,46 @@ bool application::run()
     return all_ended_;
 }
 
+void application::change_user()
+{
+    if (!user_) {
+        return;
+    }
+    make_directory_for(*user_, state_path_of(settings_.state));
+    become(*user_);
+    log::info("runs as another user from now on", {{"user", user_->name}, {"uid", user_->user}, {"gid", user_->group}});
+}
+
+void application::set_memory_limit()
+{
+    const auto& configured = settings_.limits.memory;
+    memory_.set_limit(
+        memory_limit_of(configured ? std::optional{configured->value} : std::nullopt, available_memory()));
+    instruments_.memory_limit(memory_.limit());
+}
+
+void application::watch_memory(time_point now)
+{
+    auto sizes = metrics::process_memory();
+    if (!sizes) {
+        return;
+    }
+    if (memory_.is_reached_at(sizes->resident_bytes) && now - trimmed_ >= trim_interval) {
+        // What connections have held and freed is not in use any more, but still resident.
+        trimmed_ = now;
+        ::malloc_trim(0);
+        sizes = metrics::process_memory();
+    }
+    if (sizes && memory_.observe(sizes->resident_bytes)) {
+        const std::vector<log::field> about{{"resident", sizes->resident_bytes}, {"limit", memory_.limit()}};
+        if (memory_.reached()) {
+            log::warn("limits.memory is reached: new connections wait", about);
+        } else {
+            log::info("new connections are accepted again: there is memory", about);
+        }
+    }
+}
+
 asio::awaitable<void> application::sweep()
 {
     asio::steady_timer timer{control_};
@@ -215,6 +266,7 @@ asio::awaitable<void> application::sweep()
             p->sweep(now);
         }
         sweep_retired(now);
+        watch_memory(now);
         if (!stopping_) {
             refresh_certificates();
         }

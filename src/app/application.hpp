@@ -10,7 +10,9 @@
 
 #include "admin/server.hpp"
 #include "app/listener_unit.hpp"
+#include "app/memory_ceiling.hpp"
 #include "app/pool_unit.hpp"
+#include "app/privileges.hpp"
 #include "config/load.hpp"
 #include "core/passed_sockets.hpp"
 #include "core/service_manager.hpp"
@@ -26,8 +28,9 @@ namespace buildkit_lb::app {
 class application {
 public:
     /// Binds all addresses; throws std::runtime_error when one can't be. `config_file` is read again by a reload.
+    /// Becomes `user`, where there is one, before the first client is served.
     application(const config::load_result& loaded, std::filesystem::path config_file, passed_sockets passed,
-                service_manager manager);
+                service_manager manager, std::optional<identity> user = {});
     ~application();
 
     /// Runs until stopped by SIGTERM or SIGINT. True when every connection ended by itself.
@@ -47,6 +50,11 @@ private:
     std::string status() const;
     void make_state();
     void make_admin();
+    void change_user();
+    /// Takes limits.memory over.
+    void set_memory_limit();
+    /// Looks how large the process is.
+    void watch_memory(time_point now);
 
     // ---- Reload (reload.cpp) ----
 
@@ -88,6 +96,9 @@ private:
     std::vector<listener_ptr> listeners_;
     std::vector<listener_ptr> retired_listeners_;  // closed; their connections go on
     std::unique_ptr<admin::server> admin_;
+    const std::optional<identity> user_;
+    memory_ceiling memory_;
+    time_point trimmed_{};  // when memory was last given back
     bool stopping_ = false;
     bool all_ended_ = true;
     task_group tasks_;

@@ -60,7 +60,7 @@ void add_buildkit_service(served& by, const config::listener& from, std::string_
                                 .metrics = by.entrance.metrics,
                                 .idle_timeout = from.idle_timeout,
                                 .progress = around.settings.progress,
-                                .internal_builds_per_client = limits.internal_builds_per_client,
+                                .per_client = client_limits_of(limits),
                                 .http2 = http2_options_of(limits),
                                 .pool_call_timeout = limits.pool_call_timeout,
                                 .key_sources = configured.affinity.keys,
@@ -100,8 +100,10 @@ proxy::listener::connection_handler make_handler(const config::listener& from,
 }  // namespace
 
 listener_unit::listener_unit(const config::listener& from, const surroundings& around)
-    : listener_{around.control, proxy::listener_settings{from.name, from.address, from.max_connections, &around.passed},
-                around.threads, around.instruments, make_handler(from, around)}
+    : listener_{
+          around.control,
+          proxy::listener_settings{from.name, from.address, from.max_connections, &around.passed, around.too_large},
+          around.threads, around.instruments, make_handler(from, around)}
 {
 }
 

@@ -27,6 +27,8 @@ public:
         /// The pool of a name that the configuration has.
         std::function<std::shared_ptr<pool_unit>(std::string_view)> find_pool;
         passed_sockets& passed;
+        /// See proxy::listener_settings.
+        std::function<bool()> too_large;
     };
 
     /// Binds. Throws std::runtime_error naming the address and the remedy when that fails.

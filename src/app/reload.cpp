@@ -21,6 +21,9 @@ std::vector<std::string> needing_restart(const config::root& before, const confi
     if (before.threads != after.threads) {
         keys.emplace_back("threads");
     }
+    if (before.user != after.user) {
+        keys.emplace_back("user");
+    }
     if (before.admin.address != after.admin.address) {
         keys.emplace_back("admin.address");
     }
@@ -114,10 +117,10 @@ void application::apply(config::load_result& loaded, certificates tls, std::vect
     }
     log::configure(next.log.level, next.log.format);
     admin_->set_token(next.admin.token);
+    admin_->set_hosts(next.admin.hosts);
     for (const auto& from : next.pools) {
         const auto p = find_pool(pools, from.name);
         if (find_pool(pools_, from.name)) {
-    admin_->set_hosts(next.admin.hosts);
             p->update(from, next.limits, tls_.of_pool(from.name));
         } else {
             p->start();
@@ -150,6 +153,7 @@ void application::apply(config::load_result& loaded, certificates tls, std::vect
     }
     listeners_ = std::move(listeners);
     settings_ = next;
+    set_memory_limit();
     if (other_state) {
         make_state();
         state_->load();

@@ -78,6 +78,12 @@ http2::options http2_options_of(const config::limits& from)
     return options;
 }
 
+proxy::client_limits client_limits_of(const config::limits& from)
+{
+    return {from.internal_builds_per_client, from.queued_builds_per_client, from.held_calls_per_client,
+            from.sessions_per_client};
+}
+
 proxy::proxy_version proxy_version_of(const config::pool& from)
 {
     switch (from.send_proxy) {

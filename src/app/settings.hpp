@@ -7,6 +7,7 @@
 #include "balancer/pool.hpp"
 #include "config/config.hpp"
 #include "http2/options.hpp"
+#include "proxy/buildkit/client_limits.hpp"
 #include "proxy/proxy_header.hpp"
 
 /// The configuration in the words of the modules that act on it. Pure.
@@ -22,6 +23,7 @@ std::vector<balancer::worker_settings> workers_of(const config::pool& from, cons
                                                   const std::vector<endpoint>& discovered = {});
 balancer::placement_limits placement_limits_of(const config::limits& from);
 http2::options http2_options_of(const config::limits& from);
+proxy::client_limits client_limits_of(const config::limits& from);
 proxy::proxy_version proxy_version_of(const config::pool& from);
 
 }  // namespace buildkit_lb::app

@@ -129,14 +129,18 @@ struct admin {
     std::vector<std::string> hosts;  ///< names by which it may be called; `*.` as in host_pool
 };
 
-/// What a client can make the balancer hold. `protocol: buildkit`.
+/// What clients can make the balancer hold.
 struct limits {
+    std::optional<byte_count> memory;  ///< resident, of the process; nullopt: derived (`auto`), 0: no bound (`off`)
     std::uint32_t streams_per_connection = 10000;
     byte_count connection_memory{64ULL << 20};        ///< received of one connection and not passed on
     byte_count header_list{2ULL << 20};               ///< names and values of one header block; trailers too
     milliseconds hold_time = 6s;                      ///< a call whose build has not begun
     std::uint32_t held_calls = 10000;                 ///< of a pool
     byte_count held_bytes{256ULL << 20};              ///< of the held calls of a pool
+    std::uint32_t held_calls_per_client = 2000;       ///< of one connection
+    std::uint32_t queued_builds_per_client = 500;     ///< of one connection
+    std::uint32_t sessions_per_client = 1000;         ///< of one connection
     std::uint32_t internal_builds_per_client = 200;   ///< running, of one connection
     std::uint32_t internal_builds_per_worker = 1000;  ///< running
     std::uint32_t remembered_builds = 100000;         ///< finished builds of a pool whose worker is still known
@@ -173,6 +177,7 @@ struct root {
     std::vector<pool> pools;
     config::admin admin;
     config::limits limits;
+    std::string user;  ///< `NAME` or `NAME:GROUP`, whom the process becomes; empty: nobody else
     config::state state;
     log_settings log;
     bool progress = true;

@@ -128,6 +128,32 @@ std::string byte_size::allowed() const
     return range("a size", to_text(least), to_text(most)) + " (units B, KiB, MiB, GiB)";
 }
 
+checked<std::optional<byte_count>> memory_bound::read(const scalar& found) const
+{
+    using bound = std::optional<byte_count>;
+    if (found.text == "auto") {
+        return bound{};
+    }
+    if (found.text == "off") {
+        return bound{byte_count{0}};
+    }
+    const auto size = byte_size{least, most}.read(found);
+    return size ? checked<bound>{bound{*size}} : size.error();
+}
+
+std::string memory_bound::allowed() const
+{
+    return "auto, off or " + byte_size{least, most}.allowed();
+}
+
+std::string memory_bound::text(const std::optional<byte_count>& value) const
+{
+    if (!value) {
+        return "auto";
+    }
+    return value->value == 0 ? "off" : to_text(*value);
+}
+
 checked<std::uint32_t> percentage::read(const scalar& found) const
 {
     return in_range(found, parse_percentage(found.text), std::uint32_t{0}, std::uint32_t{100});
@@ -190,6 +216,18 @@ checked<std::string> state_path::read(const scalar& found) const
         return complaint{in_quotes(found.text) + " is not the absolute path of a file"};
     }
     return file_path{}.read(found);
+}
+
+checked<std::string> user_and_group::read(const scalar& found) const
+{
+    const auto colon = found.text.find(':');
+    const auto is_name = [](std::string_view name) {
+        return !name.empty() && name.size() <= 256 && !name.starts_with('-') && made_of(name, "-_.$");
+    };
+    if (!is_name(found.text.substr(0, colon)) || (colon != found.text.npos && !is_name(found.text.substr(colon + 1)))) {
+        return complaint{in_quotes(found.text) + " is no user, or no user and group"};
+    }
+    return accepted(found);
 }
 
 checked<std::string> host_name::read(const scalar& found) const

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -71,6 +72,16 @@ struct byte_size {
     std::string text(byte_count value) const { return to_text(value); }
 };
 
+/// `auto` (nullopt), `off` (0) or a size.
+struct memory_bound {
+    byte_count least;
+    byte_count most;
+
+    checked<std::optional<byte_count>> read(const scalar& found) const;
+    std::string allowed() const;
+    std::string text(const std::optional<byte_count>& value) const;
+};
+
 /// A share of a whole, in percent.
 struct percentage {
     checked<std::uint32_t> read(const scalar& found) const;
@@ -102,6 +113,13 @@ struct file_path {
 struct state_path {
     checked<std::string> read(const scalar& found) const;
     std::string allowed() const { return "auto, off or the absolute path of a file"; }
+    std::string text(const std::string& value) const { return value; }
+};
+
+/// A user of the system, by name or number, and maybe a group.
+struct user_and_group {
+    checked<std::string> read(const scalar& found) const;
+    std::string allowed() const { return "USER or USER:GROUP, names or numbers of the system"; }
     std::string text(const std::string& value) const { return value; }
 };
 

@@ -153,12 +153,16 @@ void read_admin(section& in, admin& out)
 
 void read_limits(section& in, limits& out)
 {
+    in.optional("memory", out.memory, memory_bound{16'384_KiB, 1'073'741'824_KiB});
     in.optional("streams_per_connection", out.streams_per_connection, whole_number{1, 1'000'000});
     in.optional("connection_memory", out.connection_memory, byte_size{1024_KiB, 16'777'216_KiB});
     in.optional("header_list", out.header_list, byte_size{64_KiB, 16'384_KiB});
     in.optional("hold_time", out.hold_time, time_span{100ms, 10min});
     in.optional("held_calls", out.held_calls, whole_number{1, 10'000'000});
     in.optional("held_bytes", out.held_bytes, byte_size{1024_KiB, 67'108'864_KiB});
+    in.optional("held_calls_per_client", out.held_calls_per_client, whole_number{1, 1'000'000});
+    in.optional("queued_builds_per_client", out.queued_builds_per_client, whole_number{1, 1'000'000});
+    in.optional("sessions_per_client", out.sessions_per_client, whole_number{1, 1'000'000});
     in.optional("internal_builds_per_client", out.internal_builds_per_client, whole_number{1, 1'000'000});
     in.optional("internal_builds_per_worker", out.internal_builds_per_worker, whole_number{1, 1'000'000});
     in.optional("remembered_builds", out.remembered_builds, whole_number{0, 10'000'000});
@@ -199,6 +203,7 @@ void read_shutdown(section& in, root& out)
 void read_root(section& in, root& out)
 {
     in.optional("threads", out.threads, automatic_or_number{256});
+    in.unset("user", out.user, user_and_group{});
     in.list("listeners", out.listeners, read_listener);
     in.list("pools", out.pools, read_pool);
     in.map("admin", out.admin, read_admin);

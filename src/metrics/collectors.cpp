@@ -1,16 +1,12 @@
 #include "metrics/collectors.hpp"
 
-#include <dirent.h>
-#include <fstream>
 #include <optional>
 #include <prometheus/metric_family.h>
 #include <set>
-#include <sstream>
-#include <string>
 #include <string_view>
-#include <sys/resource.h>
-#include <unistd.h>
 #include <utility>
+
+#include "metrics/process.hpp"
 
 namespace buildkit_lb::metrics {
 namespace {
@@ -95,85 +91,6 @@ private:
     const pool_list pools_;
 };
 
-std::optional<double> cpu_seconds()
-{
-    rusage usage{};
-    if (::getrusage(RUSAGE_SELF, &usage) != 0) {
-        return std::nullopt;
-    }
-    const auto seconds = [](const timeval& t) {
-        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-/// Virtual and resident size in bytes.
-std::optional<std::pair<double, double>> memory_sizes()
-{
-    std::ifstream file{"/proc/self/statm"};
-    double virtual_pages = 0;
-    double resident_pages = 0;
-    if (!(file >> virtual_pages >> resident_pages)) {
-        return std::nullopt;
-    }
-    const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
-    return std::pair{virtual_pages * page, resident_pages * page};
-}
-
-std::optional<double> open_descriptors()
-{
-    DIR* directory = ::opendir("/proc/self/fd");
-    if (directory == nullptr) {
-        return std::nullopt;
-    }
-    // ".", ".." and the descriptor of the directory itself are not ours to count.
-    double count = -3;
-    while (::readdir(directory) != nullptr) {
-        ++count;
-    }
-    ::closedir(directory);
-    return count;
-}
-
-std::optional<double> max_descriptors()
-{
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return std::nullopt;
-    }
-    return static_cast<double>(limit.rlim_cur);
-}
-
-/// Seconds since the epoch.
-std::optional<double> start_time()
-{
-    std::ifstream own{"/proc/self/stat"};
-    std::string text{std::istreambuf_iterator<char>{own}, {}};
-    // The second field is the program's name in parentheses, which may hold anything.
-    const auto name_end = text.rfind(')');
-    if (name_end == std::string::npos) {
-        return std::nullopt;
-    }
-    std::istringstream fields{text.substr(name_end + 1)};
-    std::string skipped;
-    for (int field = 3; field < 22; ++field) {
-        fields >> skipped;
-    }
-    double ticks_after_boot = 0;
-    if (!(fields >> ticks_after_boot)) {
-        return std::nullopt;
-    }
-    std::ifstream system{"/proc/stat"};
-    for (std::string line; std::getline(system, line);) {
-        constexpr std::string_view key = "btime ";
-        if (line.starts_with(key)) {
-            const double boot = std::stod(line.substr(key.size()));
-            return boot + ticks_after_boot / static_cast<double>(::sysconf(_SC_CLK_TCK));
-        }
-    }
-    return std::nullopt;
-}
-
 class process_collector : public prometheus::Collectable {
 public:
     std::vector<MetricFamily> Collect() const override
@@ -190,13 +107,15 @@ public:
             family.metric.push_back(metric);
             out.push_back(std::move(family));
         };
-        const auto memory = memory_sizes();
+        const auto memory = process_memory();
         add(MetricType::Counter, "process_cpu_seconds_total", "User and system CPU time spent.", cpu_seconds());
         add(MetricType::Gauge, "process_open_fds", "Open file descriptors.", open_descriptors());
         add(MetricType::Gauge, "process_max_fds", "The most file descriptors it may open.", max_descriptors());
         if (memory) {
-            add(MetricType::Gauge, "process_virtual_memory_bytes", "Virtual memory.", memory->first);
-            add(MetricType::Gauge, "process_resident_memory_bytes", "Resident memory.", memory->second);
+            add(MetricType::Gauge, "process_virtual_memory_bytes", "Virtual memory.",
+                static_cast<double>(memory->virtual_bytes));
+            add(MetricType::Gauge, "process_resident_memory_bytes", "Resident memory.",
+                static_cast<double>(memory->resident_bytes));
         }
         add(MetricType::Gauge, "process_start_time_seconds", "When it started, in seconds since the epoch.", started_);
         return out;

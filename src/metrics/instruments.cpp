@@ -58,7 +58,7 @@ listener_metrics::listener_metrics(const std::string& name, prometheus::Family<p
       pauses_{pauses},
       protocol_errors_{protocol_errors}
 {
-    for (const char* reason : {"max_connections", "out_of_descriptors"}) {
+    for (const char* reason : {"max_connections", "out_of_descriptors", "memory"}) {
         pauses_.Add({{"listener", name}, {"reason", reason}});
     }
 }
@@ -114,6 +114,8 @@ instruments::instruments(std::string_view version)
                               "Builds that got no worker: queue full, waited too long, or no worker was up.")},
       internal_refused_{counter(registry_, "buildkit_lb_internal_builds_refused_total",
                                 "Internal builds refused at the limit of a client or of a worker.")},
+      client_limits_{counter(registry_, "buildkit_lb_client_limit_refusals_total",
+                             "Calls, builds and sessions refused at the limit of one client, by limit.")},
       rpcs_{counter(registry_, "buildkit_lb_rpcs_total", "Calls of clients that have ended, by gRPC status code.")},
       reloads_{counter(registry_, "buildkit_lb_config_reloads_total",
                        "Times the configuration was read again: taken over (ok) or refused (error).")},
@@ -123,7 +125,11 @@ instruments::instruments(std::string_view version)
       discovery_failures_{counter(registry_, "buildkit_lb_discovery_failures_total",
                                   "Lookups of discovery.dns that failed or found no address.")},
       state_writes_{
-          counter(registry_, "buildkit_lb_state_writes_total", "Writes of the state file, by whether they went well.")}
+          counter(registry_, "buildkit_lb_state_writes_total", "Writes of the state file, by whether they went well.")},
+      memory_limit_{prometheus::BuildGauge()
+                        .Name("buildkit_lb_memory_limit_bytes")
+                        .Help("Resident memory at which new connections wait; 0 without a limit.")
+                        .Register(registry_)}
 {
     for (const char* result : {"ok", "error"}) {
         reloads_.Add({{"result", result}});
@@ -182,6 +188,9 @@ void instruments::add_pool(std::string_view pool)
     for (const char* limit : {"client", "worker"}) {
         internal_refused_.Add(pool_labels(pool, "limit", limit));
     }
+    for (const char* limit : {"held_calls", "queued_builds", "sessions"}) {
+        client_limits_.Add(pool_labels(pool, "limit", limit));
+    }
 }
 
 void instruments::queue_waited(std::string_view pool, duration waited)
@@ -198,6 +207,16 @@ void instruments::queue_rejected(std::string_view pool, std::string_view reason)
 void instruments::internal_build_refused(std::string_view pool, std::string_view limit)
 {
     internal_refused_.Add(pool_labels(pool, "limit", limit)).Increment();
+}
+
+void instruments::client_limit_reached(std::string_view pool, std::string_view limit)
+{
+    client_limits_.Add(pool_labels(pool, "limit", limit)).Increment();
+}
+
+void instruments::memory_limit(std::uint64_t bytes)
+{
+    memory_limit_.Add({}).Set(static_cast<double>(bytes));
 }
 
 void instruments::picked(std::string_view pool, std::string_view policy, std::string_view reason)

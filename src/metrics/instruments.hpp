@@ -41,7 +41,7 @@ public:
     /// Bytes that went to clients.
     void sent(std::size_t bytes) { sent_.Increment(static_cast<double>(bytes)); }
 
-    /// Accepting was paused because of `reason`: `max_connections` or `out_of_descriptors`.
+    /// Accepting was paused because of `reason`: `max_connections`, `out_of_descriptors` or `memory`.
     void accepting_paused(std::string_view reason);
 
     /// A client broke a protocol and its connection or stream was closed. `kind` is one of the names in the code.
@@ -94,6 +94,10 @@ public:
     /// An internal build was refused at the limit of its `client` or of a `worker`.
     void internal_build_refused(std::string_view pool, std::string_view limit);
 
+    /// A client, which is one connection, wanted more than it may have at once of `limit`: `held_calls`,
+    /// `queued_builds` or `sessions`.
+    void client_limit_reached(std::string_view pool, std::string_view limit);
+
     /// `reason` is the label of an errc.
     void upstream_connect_failed(std::string_view pool, std::string_view worker, std::string_view reason);
     /// `worker` has said GOAWAY on a connection of ours.
@@ -134,6 +138,9 @@ public:
     /// The configuration was read again: taken over, or refused.
     void config_reloaded(bool taken);
 
+    /// The bound of resident memory that new connections wait at; 0: none.
+    void memory_limit(std::uint64_t bytes);
+
     /// Adds what is read at scrape time only (pool state, the process). Kept until the end.
     void add_collector(std::shared_ptr<const prometheus::Collectable> collector);
 
@@ -167,11 +174,13 @@ private:
     histograms& queue_waits_;
     counters& queue_rejected_;
     counters& internal_refused_;
+    counters& client_limits_;
     counters& rpcs_;
     counters& reloads_;
     counters& certificate_reloads_;
     counters& discovery_failures_;
     counters& state_writes_;
+    gauges& memory_limit_;
 
     struct text_hash {
         using is_transparent = void;

@@ -144,6 +144,10 @@ asio::awaitable<void> listener::accept_loop()
             co_await pause("max_connections");
             continue;
         }
+        if (settings_.too_large && settings_.too_large() && !closing_) {
+            co_await pause("memory");
+            continue;
+        }
         const int fd = ::accept4(socket_.acceptor().native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             paused_ = false;

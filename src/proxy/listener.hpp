@@ -22,13 +22,15 @@ struct listener_settings {
     endpoint address;
     std::uint32_t max_connections = 10000;
     passed_sockets* passed = nullptr;  ///< the service manager's, if there are any; outlives the listener
+    /// True while no new connection is to be accepted, however few there are: the process is too large. Empty: never.
+    std::function<bool()> too_large = {};
 };
 
 /// Accepts connections on one address and hands each to the least busy data thread. Lives on the control thread;
 /// must outlive the connections it accepted (stop the data plane first).
 ///
-/// Accepting pauses while max_connections are open or the process is out of file descriptors: new clients wait in the
-/// kernel's backlog, and nothing that runs is lost.
+/// Accepting pauses while max_connections are open, or the process is out of file descriptors or too large: new clients
+/// wait in the kernel's backlog, and nothing that runs is lost.
 class listener {
 public:
     /// Runs one connection until it ends, on the data thread it was given to.

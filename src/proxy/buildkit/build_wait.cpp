@@ -13,6 +13,25 @@ build_wait::build_wait(call& of, const std::string& ref)
     : placement_{of.connection().service().shared.placement}, outcome_{of.connection().executor()}
 {
     id_ = placement_.wait_for(ref, of.held_bytes(), clock::now(), outcome_.setter());
+    if (id_ == placement::no_wait) {
+        return;  // it is known already
+    }
+    auto& client = of.connection();
+    if (client.held_calls >= client.service().per_client.held_calls) {
+        placement_.cancel_wait(id_);
+        outcome_.setter()({placement::outcome::kind::refused, nullptr, too_many_held_calls(client.service())});
+        return;
+    }
+    held_.emplace(client.held_calls);
+}
+
+asio::awaitable<std::optional<placement::outcome>> build_wait::wait(time_point deadline)
+{
+    auto outcome = co_await outcome_.wait(deadline);
+    if (outcome) {
+        held_.reset();
+    }
+    co_return outcome;
 }
 
 asio::awaitable<void> relay_to_worker(call_ptr c, std::shared_ptr<balancer::worker> where)
@@ -36,7 +55,10 @@ asio::awaitable<void> relay_by(call_ptr c, placement::outcome where)
         case kind::finished: co_await relay_to_worker(c, where.where); break;
         case kind::unknown: co_await flow_any(c); break;
         case kind::refused:
-            c->fail(grpc_code::resource_exhausted, "buildkit-lb: too many calls wait for builds that have not begun");
+            c->fail(grpc_code::resource_exhausted, where.why.detail.empty()
+                                                       ? "buildkit-lb: too many calls wait for builds that have not "
+                                                         "begun (limits.held_calls, limits.held_bytes)"
+                                                       : where.why.detail);
             break;
         case kind::failed:
             if (c->method().kind == buildkit::method::control_status) {

@@ -7,6 +7,7 @@
 
 #include "balancer/placement.hpp"
 #include "core/event.hpp"
+#include "proxy/buildkit/client_limits.hpp"
 #include "proxy/buildkit/flows.hpp"
 
 namespace buildkit_lb::proxy {
@@ -20,10 +21,7 @@ public:
     ~build_wait() { placement_.cancel_wait(id_); }
 
     /// What became of the build; nullopt at `deadline`.
-    boost::asio::awaitable<std::optional<balancer::placement::outcome>> wait(time_point deadline = time_point::max())
-    {
-        return outcome_.wait(deadline);
-    }
+    boost::asio::awaitable<std::optional<balancer::placement::outcome>> wait(time_point deadline = time_point::max());
 
     /// For others that may know what became of it: the first to say so is believed.
     std::function<void(balancer::placement::outcome)> setter() const { return outcome_.setter(); }
@@ -32,6 +30,7 @@ private:
     balancer::placement& placement_;
     one_shot<balancer::placement::outcome> outcome_;
     balancer::placement::wait_id id_ = balancer::placement::no_wait;
+    std::optional<counted_in> held_;  // while it waits
 };
 
 /// Relays the call to `where`, or fails it.

@@ -182,6 +182,10 @@ http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream,
 
 void buildkit_connection::begin(const std::shared_ptr<call>& c)
 {
+    if (c->method().kind == method::control_session && !may_open_session()) {
+        c->fail(grpc_code::resource_exhausted, too_many_sessions(*service_).detail);
+        return;
+    }
     if (c->method().kind == method::control_session) {
         c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
         return;
@@ -200,7 +204,7 @@ void buildkit_connection::begin(const std::shared_ptr<call>& c)
 http2::stream_handler* buildkit_connection::open_session(http2::stream_ref stream, const http2::header_list& headers)
 {
     std::string uuid{headers.get(buildkit::session_id_header)};
-    if (uuid.empty()) {
+    if (uuid.empty() || !may_open_session()) {
         return nullptr;
     }
     session::surroundings around{executor_, *links_, tasks_, service_->http2, {}, {}, {}, {}};

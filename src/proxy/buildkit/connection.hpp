@@ -54,8 +54,11 @@ public:
     const std::string& certificate() const { return certificate_; }
     /// Different for every connection of the pool.
     std::uint64_t number() const { return number_; }
-    /// Builds with `Internal: true` that run for this client.
+    /// What this client has now, bounded by client_limits: builds with `Internal: true` that run, builds that wait for
+    /// a worker, calls that wait for their build.
     std::uint32_t internal_builds = 0;
+    std::uint32_t queued_builds = 0;
+    std::uint32_t held_calls = 0;
 
     /// The link for calls that any worker can answer: to the same worker for the whole connection, as long as it lives.
     boost::asio::awaitable<result<link_table::link_ptr>> default_link();
@@ -85,6 +88,7 @@ private:
 
     void count_error(std::string_view prefix, const http2::connection_error& error);
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);
+    bool may_open_session() const { return sessions_.size() < service_->per_client.sessions; }
     void begin(const std::shared_ptr<call>& c);
     void bind(buildkit_service& service);
     void leave_when_free(time_point now);

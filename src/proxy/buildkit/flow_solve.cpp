@@ -144,7 +144,7 @@ asio::awaitable<void> flow_solve(call_ptr c)
     what.sessions = info->sessions;
     what.internal = info->internal;
     what.linked = info->linked;
-    if (info->internal && c->connection().internal_builds >= service.internal_builds_per_client) {
+    if (info->internal && c->connection().internal_builds >= service.per_client.internal_builds) {
         service.instruments.internal_build_refused(service.shared.pool.workers->name(), "client");
         c->fail(grpc_code::resource_exhausted, fmt::format("buildkit-lb: this client runs {} internal builds already "
                                                            "(limits.internal_builds_per_client)",

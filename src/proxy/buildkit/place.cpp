@@ -94,6 +94,12 @@ asio::awaitable<std::optional<balancer::pick>> admitted(running_build& build, ba
     balancer::admission outcome = workers.admit(std::move(request));
     if (outcome.waiting) {
         const queue_place place{workers, outcome.waiting};
+        // A build that had a worker already has been let in before.
+        if (!ahead && build.client.queued_builds >= build.client.service().per_client.queued_builds) {
+            why = too_many_queued_builds(build.client.service());
+            co_return std::nullopt;
+        }
+        const counted_in queued{build.client.queued_builds};
         build.record->waits(waits_for(build_wait_state::reason::worker, outcome.waiting));
         auto given = co_await served.wait();
         outcome = std::move(*given);

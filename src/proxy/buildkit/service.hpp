@@ -12,6 +12,7 @@
 #include "http2/options.hpp"
 #include "metrics/instruments.hpp"
 #include "proxy/buildkit/build_record.hpp"
+#include "proxy/buildkit/client_limits.hpp"
 #include "proxy/buildkit/digest_memory.hpp"
 #include "proxy/buildkit/pong_memory.hpp"
 #include "proxy/buildkit/session_directory.hpp"
@@ -59,7 +60,7 @@ struct buildkit_service {
     metrics::listener_metrics& metrics;
     duration idle_timeout;
     bool progress = true;
-    std::uint32_t internal_builds_per_client = 200;
+    client_limits per_client = {};
     http2::options http2;                                   ///< of every HTTP/2 connection, also inside tunnels
     duration pool_call_timeout = std::chrono::seconds{10};  ///< how long a worker may be silent when all are asked
     std::vector<std::string> key_sources = buildkit::default_key_sources();  ///< `affinity.keys`

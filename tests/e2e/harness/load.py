@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from .process import wait_until
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and an empty SETTINGS frame
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and an empty SETTINGS frame
 _SETTINGS = 4
 
 
@@ -64,7 +64,7 @@ def http2_connections(port, count):
         for one in sockets:
             one.settimeout(20)
             _wait_connected(one)
-            one.sendall(_PREFACE)
+            one.sendall(PREFACE)
         for one in sockets:
             header = _receive(one, 9)
             assert header[3] == _SETTINGS, f"a worker's first frame is its SETTINGS, this is of type {header[3]}"

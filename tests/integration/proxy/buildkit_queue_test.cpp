@@ -306,7 +306,7 @@ TEST_CASE("a build that ends leaves the next one with its Ref alone")
 TEST_CASE("internal builds never wait, and a client may run only so many of them")
 {
     auto settings = capped();
-    settings.internal_builds_per_client = 2;
+    settings.per_client.internal_builds = 2;
     buildkit_stage stage{1, settings};
     auto& worker = stage.workers[0];
     auto& client = stage.client();

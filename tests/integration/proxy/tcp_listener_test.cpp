@@ -406,3 +406,28 @@ TEST_CASE("a hard stop cuts every connection, whatever it is doing")
     CHECK(stuck.wait_for_end() != ending::none);
     CHECK(half.wait_for_end() != ending::none);
 }
+
+TEST_CASE("while the process is too large new connections wait, and those that run go on")
+{
+    worker_port worker;
+    balancer_settings settings;
+    settings.workers = {worker.address()};
+    std::atomic<bool> too_large{false};
+    settings.too_large = [&] { return too_large.load(); };
+    balancer_under_test lb{settings};
+    auto early = lb.connect();
+    auto served = worker.accept();
+    REQUIRE(passes(early, served));
+
+    too_large = true;
+    auto late = lb.connect();
+    REQUIRE(eventually(
+        [&] { return page_has(lb, "buildkit_lb_accept_pauses_total{listener=\"test\",reason=\"memory\"} 1"); }));
+    CHECK_FALSE(worker.accept(moment).connected());
+    CHECK(passes(early, served));
+    CHECK(passes(served, early));
+
+    too_large = false;
+    auto served_late = worker.accept();
+    CHECK(passes(late, served_late));
+}

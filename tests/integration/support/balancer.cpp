@@ -53,7 +53,7 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
                 tcp_.metrics,
                 settings_.idle_timeout,
                 settings_.progress,
-                settings_.internal_builds_per_client,
+                settings_.per_client,
                 settings_.http2,
                 settings_.pool_call_timeout,
                 settings_.key_sources},
@@ -70,10 +70,11 @@ balancer_under_test::balancer_under_test(balancer_settings settings)
     buildkit_.routes_by_key = settings_.policy == "cache-affinity";
     upstream_.send_proxy = settings_.send_proxy;
     const auto handler = [this](proxy::data_thread& on, stream_socket socket) { return serve(on, std::move(socket)); };
-    listener_ = std::make_unique<proxy::listener>(
-        control_.get_executor(),
-        proxy::listener_settings{"test", settings_.address, settings_.max_connections, settings_.passed}, threads_,
-        instruments_, handler);
+    listener_ =
+        std::make_unique<proxy::listener>(control_.get_executor(),
+                                          proxy::listener_settings{"test", settings_.address, settings_.max_connections,
+                                                                   settings_.passed, settings_.too_large},
+                                          threads_, instruments_, handler);
     if (address_.type == endpoint::kind::tcp) {
         address_ = parse_endpoint("tcp://" + listener_->local_address()).value();
     }

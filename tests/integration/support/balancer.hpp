@@ -29,6 +29,7 @@ struct balancer_settings {
     duration connect_timeout = std::chrono::seconds{10};
     duration idle_timeout = std::chrono::hours{1};
     std::uint32_t max_connections = 10000;
+    std::function<bool()> too_large{};
     std::uint32_t threads = 2;
     balancer::placement_limits placement{};
     bool progress = true;
@@ -36,7 +37,7 @@ struct balancer_settings {
     balancer::queue_settings queue{};
     balancer::outlier_settings outliers{};
     balancer::stall_rule::patience stall_patience{};
-    std::uint32_t internal_builds_per_client = 200;
+    proxy::client_limits per_client{};
     std::uint32_t internal_builds_per_worker = 1000;
     duration pool_call_timeout = std::chrono::seconds{10};
     balancer::failover_settings failover{};  // off

@@ -92,6 +92,33 @@ TEST_CASE("who may connect is networks or addresses, and a PROXY header comes fr
                              "    pool: default\n    proxy_protocol: v1v2")) == "");
 }
 
+TEST_CASE("the bound of memory is derived, off or a size")
+{
+    const auto bound = [](const std::string& text) {
+        return parse("limits: {memory: " + text + "}\n" + minimal(), "f").value.limits.memory;
+    };
+    CHECK_FALSE(parse(minimal(), "f").value.limits.memory);
+    CHECK_FALSE(bound("auto"));
+    CHECK(bound("off") == byte_count{0});
+    CHECK(bound("2GiB") == byte_count{2ULL << 30U});
+    CHECK(problems("limits: {memory: 80%}\n" + minimal()).find("allowed: auto, off or a size from 16MiB to 1024GiB") !=
+          std::string::npos);
+    CHECK(problems("limits: {memory: 1MiB}\n" + minimal()).find("'1MiB' is out of range") != std::string::npos);
+}
+
+TEST_CASE("the user to become is a name or a number, maybe with a group")
+{
+    const auto user = [](const std::string& text) { return parse("user: " + text + "\n" + minimal(), "f"); };
+    for (const std::string& good : {"lb", "buildkit-lb:ci", "65534:65534"}) {
+        CHECK(user(good).problems.empty());
+        CHECK(user(good).value.user == good);
+    }
+    for (const std::string& bad : {"''", "':a'", "'a:'", "a b", "'a:b:c'", "-1", "/bin/sh"}) {
+        INFO(bad);
+        CHECK_FALSE(user(bad).problems.empty());
+    }
+}
+
 TEST_CASE("a PROXY header can be sent for clients' own connections only, and by no probe that speaks HTTP/2")
 {
     CHECK(in_pool("send_proxy: v1\n    health_check: {type: tcp}") == "");
