@@ -51,8 +51,8 @@ def test_the_process_becomes_the_user_for_good_and_builds_and_reloads_work(open_
 
     client = open_stack.client("buildctl")
     client.identity = Identity(None, None, server.ca)
-    client.build(lb.address, quick, args={"ID": "as-nobody"}).check()
-    wait_until(state.exists, "the state to be written")
+    client.build(lb.address, quick, args={"ID": "as-nobody", "BUILDKIT_LB_KEY": "a"}).check()
+    wait_until(state.exists, "the state to be written", 10)
     assert lb.metric("buildkit_lb_state_writes_total", result="error") == 0
     assert state.stat().st_uid == NOBODY.pw_uid
 
