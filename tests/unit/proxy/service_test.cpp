@@ -14,7 +14,7 @@ TEST_CASE("the name that a client dialled leads to its pool", "[service]")
     buildkit_pool shared{workers, {}};
     const auto make = [&] {
         return buildkit_service{"l",  shared, instruments, instruments.for_listener("l"), std::chrono::seconds{1},
-                                true, 200,    {}};
+                                true, {},     {}};
     };
     auto own = make();
     auto team = make();
