@@ -107,6 +107,7 @@ class RawConnection:
         self._initial_window = 65535
         self._owed = b""  # acknowledgements, which must not come in the middle of another frame
         self._sending = False
+        self._delivering = False
         self.on_frame = lambda kind, flags, stream, payload: None
         if sock is None:
             sock = socket.socket()
@@ -130,7 +131,8 @@ class RawConnection:
     def send(self, data, timeout=20):
         """False when the other side has closed, or takes nothing for `timeout` seconds. From inside on_frame: sent
         later."""
-        if self._sending:
+        # To send is to read, too, and frames are to be looked at in their order.
+        if self._sending or self._delivering:
             self._owed += data
             return not self.closed
         self._sending = True
@@ -185,6 +187,7 @@ class RawConnection:
         if not data:
             self.closed = True
             return False
+        self._delivering = True
         for kind, flags, stream, payload in self.reader.feed(data):
             if kind == SETTINGS and not flags & ACK:
                 for at in range(0, len(payload), 6):
@@ -194,6 +197,7 @@ class RawConnection:
             elif kind == WINDOW_UPDATE:
                 self.windows[stream] = self.window(stream) + int.from_bytes(payload, "big")
             self.on_frame(kind, flags, stream, payload)
+        self._delivering = False
         return True
 
     def window(self, stream):
