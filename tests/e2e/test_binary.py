@@ -52,6 +52,10 @@ def test_stacks_and_copies_are_checked(symbols):
     assert any(s.endswith("_chk") and s != "__stack_chk_fail" for s in symbols), "no fortified call"
 
 
+def test_the_standard_library_checks_bounds(symbols):
+    assert any("glibcxx_assert_fail" in s for s in symbols)
+
+
 def test_indirect_branches_land_on_marks():
     """-fcf-protection: functions begin with endbr64. (The note that turns enforcement on needs marks in each object that
     is linked, and those of Debian's C library have none.)"""
