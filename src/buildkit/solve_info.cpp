@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "buildkit/definition_scan.hpp"
-#include "buildkit/wire/content.pb.h"
 #include "buildkit/wire/control.pb.h"
 #include "buildkit/wire/gateway.pb.h"
 #include "buildkit/wire_reader.hpp"
@@ -232,14 +231,6 @@ result<std::string> parse_history_ref(std::string_view message)
 result<std::string> parse_update_history_ref(std::string_view message)
 {
     return parse_text(message, wire::control::UpdateBuildHistoryRequest::kRefFieldNumber, "UpdateBuildHistory request");
-}
-
-result<std::string> parse_content_digest(std::string_view message)
-{
-    constexpr int info = wire::content::InfoRequest::kDigestFieldNumber;
-    constexpr int read = wire::content::ReadContentRequest::kDigestFieldNumber;
-    static_assert(info == read);
-    return parse_text(message, info, "Content request");
 }
 
 }  // namespace buildkit_lb::buildkit

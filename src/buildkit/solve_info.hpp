@@ -64,9 +64,6 @@ result<std::string> parse_status_ref(std::string_view message);
 result<std::string> parse_history_ref(std::string_view message);
 result<std::string> parse_update_history_ref(std::string_view message);
 
-/// Reads the digest that a Content/Info or Content/Read request names (it is field 1 in both).
-result<std::string> parse_content_digest(std::string_view message);
-
 /// A session id without the `prefix:` that BuildKit puts before it to tell contexts apart (session.Manager.Get).
 std::string_view without_session_prefix(std::string_view id);
 

@@ -10,6 +10,7 @@
 #include "core/task_group.hpp"
 #include "http2/connection.hpp"
 #include "proxy/buildkit/call.hpp"
+#include "proxy/buildkit/kept_content.hpp"
 #include "proxy/buildkit/link.hpp"
 #include "proxy/buildkit/service.hpp"
 #include "proxy/buildkit/session.hpp"
@@ -72,6 +73,8 @@ public:
     void remove_attempts(const std::string& ref);
     /// Bounds what is kept of its builds to repeat them.
     buildkit::recording_budget& recordings() { return recordings_; }
+    /// What it is about to read of its ended builds' records.
+    kept_content& kept() { return kept_; }
 
     /// Bytes of requests that its calls hold: bounded by the memory budget of a connection.
     std::size_t held_bytes() const { return held_bytes_; }
@@ -107,6 +110,7 @@ private:
     std::unordered_map<std::string, std::shared_ptr<session>> sessions_;
     std::unordered_map<std::string, std::weak_ptr<build_attempts>> attempts_;
     buildkit::recording_budget recordings_;
+    kept_content kept_{recordings_};
     http2::connection connection_;
     const time_point began_ = clock::now();
     bool spoke_ = false;  // its first SETTINGS have come

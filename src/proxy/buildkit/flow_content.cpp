@@ -1,4 +1,7 @@
-#include "buildkit/solve_info.hpp"
+#include <string>
+#include <utility>
+
+#include "buildkit/content.hpp"
 #include "buildkit/wire/content.pb.h"
 #include "proxy/buildkit/build_wait.hpp"
 #include "proxy/buildkit/connection.hpp"
@@ -33,6 +36,22 @@ asio::awaitable<std::shared_ptr<balancer::worker>> find_content(call_ptr c, std:
     co_return nullptr;
 }
 
+/// As a worker would answer.
+void answer_from(const std::string& kept, call& c, const buildkit::content_request& asked)
+{
+    if (c.method().kind == buildkit::method::content_info) {
+        c.answer(buildkit::content_info_answer(asked.digest, kept.size()));
+        return;
+    }
+    if (asked.offset < 0 || asked.size < 0 || std::cmp_greater(asked.offset, kept.size())) {
+        c.fail(grpc_code::out_of_range, "read past object length " + std::to_string(kept.size()) + " bytes");
+        return;
+    }
+    const auto part = std::string_view{kept}.substr(static_cast<std::size_t>(asked.offset));
+    const auto length = asked.size == 0 ? part.size() : static_cast<std::size_t>(asked.size);
+    c.answer(buildkit::content_read_answer(asked.offset, part.substr(0, length)));
+}
+
 }  // namespace
 
 asio::awaitable<void> flow_content(call_ptr c)
@@ -41,19 +60,23 @@ asio::awaitable<void> flow_content(call_ptr c)
     if (!message) {
         co_return;
     }
-    const auto digest = buildkit::parse_content_digest(*message);
-    if (!digest || digest->find(':') == std::string::npos) {
+    const auto asked = buildkit::parse_content_request(*message);
+    if (!asked || asked->digest.find(':') == std::string::npos) {
         co_await flow_any(c);
         co_return;
     }
+    if (const auto* kept = c->connection().kept().find(asked->digest)) {
+        answer_from(*kept, *c, *asked);
+        co_return;
+    }
     auto& shared = c->connection().service().shared;
-    const auto remembered = shared.digests.find(*digest);
+    const auto remembered = shared.digests.find(asked->digest);
     auto where = remembered;
     pool_failures failures;
     if (!where || !can_be_asked(*shared.pool.workers->snapshot(), *where)) {
         // Others may have the same content. If not: a worker that has left the pool since, or is said to be down, may
         // answer all the same, and the build whose record it is has only just ended.
-        where = co_await find_content(c, *digest, failures);
+        where = co_await find_content(c, asked->digest, failures);
         where = where ? where : remembered;
     }
     if (where) {

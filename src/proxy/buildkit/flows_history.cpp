@@ -7,6 +7,7 @@
 #include "buildkit/wire_time.hpp"
 #include "proxy/buildkit/build_wait.hpp"
 #include "proxy/buildkit/connection.hpp"
+#include "proxy/buildkit/ended_build.hpp"
 #include "proxy/buildkit/flows.hpp"
 #include "proxy/buildkit/gather.hpp"
 #include "proxy/buildkit/history_follower.hpp"
@@ -125,18 +126,19 @@ asio::awaitable<void> flow_listen_history(call_ptr c)
     }
     const auto where = worker_of(shared, what->ref);
     const bool gone = where && balancer::is_going_away(*shared.pool.workers->snapshot(), *where);
-    // Each invocation of buildx asks for a Ref that no build has, whether there is a history. And after a build it asks
-    // for its provenance: one that has just ended well is not to fail because its worker, which was told to stop and
-    // has ended it all the same, takes no new call, or is lost. The answer is that of a daemon that has no such record.
+    // Each invocation of buildx asks for a Ref that no build has, whether there is a history. And a build that has just
+    // ended well is not to fail because its worker, which was told to stop and has ended it all the same, takes no new
+    // call (see ended_build.hpp).
     if (what->early_exit && (what->ref == buildkit::history_probe_ref || gone)) {
         c->begin_answer(history_headers());
         c->end({grpc_code::ok, {}, {}});
         co_return;
     }
+    if (where && what->early_exit) {
+        co_await tell_of_ended_build(c, where, std::move(*message));
+        co_return;
+    }
     if (where) {
-        if (what->early_exit) {
-            c->code_when_lost = grpc_code::ok;
-        }
         c->on_answer_message = [&shared, where](std::string_view event) { shared.digests.learn(event, where); };
         co_await relay_to_worker(c, where);
         co_return;

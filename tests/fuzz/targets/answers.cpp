@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "buildkit/content.hpp"
 #include "buildkit/history_events.hpp"
 #include "buildkit/pong.hpp"
 #include "buildkit/pool_answers.hpp"
@@ -87,6 +88,9 @@ void check_history(fuzz_input& script)
             continue;
         }
         require(parse_history_event(event->bytes)->identity == event->identity, "an event is itself");
+        for (const auto& attestation : attestations_of(event->bytes)) {
+            require(event->bytes.find(attestation.digest) != std::string::npos, "no digest is made up");
+        }
         running += event->type != history_event_type::complete ? 1 : 0;
         ++added;
         batch.add(std::move(*event));

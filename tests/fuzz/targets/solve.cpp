@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <string>
 
+#include "buildkit/content.hpp"
 #include "buildkit/session_scan.hpp"
 #include "buildkit/solve_info.hpp"
 #include "buildkit/trace_ids.hpp"
@@ -61,9 +62,12 @@ void check_solve(std::string_view message)
 
 void check_names(std::string_view message)
 {
-    for (const auto& name : {parse_status_ref(message), parse_history_ref(message), parse_update_history_ref(message),
-                             parse_content_digest(message)}) {
+    for (const auto& name :
+         {parse_status_ref(message), parse_history_ref(message), parse_update_history_ref(message)}) {
         require(!name || name->size() <= max_ref_length, "names are bounded");
+    }
+    if (const auto content = parse_content_request(message)) {
+        require(content->digest.size() <= max_ref_length, "digests are bounded");
     }
     if (const auto traces = exported_traces(message)) {
         require(traces->size() <= max_traces, "traces are bounded");

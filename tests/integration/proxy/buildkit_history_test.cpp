@@ -1,6 +1,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <catch2/catch.hpp>
 
+#include "buildkit/content.hpp"
 #include "buildkit/wire/content.pb.h"
 #include "buildkit/wire/control.pb.h"
 #include "support/fake_buildkit.hpp"
@@ -62,11 +63,16 @@ std::vector<std::string> refs(const grpc_stream& call)
     return all;
 }
 
-grpc_stream& ask(buildkit_stage& stage, std::string_view path, const std::string& message)
+grpc_stream& ask(buildkit_stage& stage, fake_client& client, std::string_view path, const std::string& message)
 {
-    auto& call = stage.client().connection().call(path, message);
+    auto& call = client.connection().call(path, message);
     REQUIRE(stage.until([&] { return call.closed; }));
     return call;
+}
+
+grpc_stream& ask(buildkit_stage& stage, std::string_view path, const std::string& message)
+{
+    return ask(stage, stage.client(), path, message);
 }
 
 /// Workers that answer every call with these events and OK.
@@ -254,6 +260,83 @@ TEST_CASE("a listener whom every worker refuses is refused")
     const auto& call = ask(stage, listen_path, request({{}, false}));
     CHECK(call.status() == grpc_code::unimplemented);
     CHECK(call.status_message() == "no history");
+}
+
+TEST_CASE("the provenance of a build that has just ended can be read though its worker is lost meanwhile")
+{
+    buildkit_stage stage{2};
+    auto& client = stage.client();  // buildx uses one connection
+    stage.lb->buildkit().refs.learn("mine", stage.lb->worker(0));
+    wire::control::BuildHistoryEvent e;
+    e.ParseFromString(event("mine", 10));
+    auto& named = *e.mutable_record()->mutable_result()->add_attestations();
+    named.set_media_type("application/vnd.in-toto+json");
+    named.set_digest(digest('a'));
+    named.set_size(10);
+    const auto has = [&](std::string_view content) {
+        return [&e, content](grpc_stream& c) {
+            if (c.path() == listen_path) {
+                c.send(e.SerializeAsString());
+            } else {
+                c.send(buildkit::content_read_answer(0, content.substr(0, 4)));
+                c.send(buildkit::content_read_answer(4, content.substr(4)));
+            }
+            c.finish();
+        };
+    };
+    wire::content::ReadContentRequest read;
+    read.set_digest(digest('a'));
+
+    SECTION("after the record was told")
+    {
+        stage.workers[0].on_call = has("provenance");
+        CHECK(refs(ask(stage, client, listen_path, request({"mine"}))) == std::vector<std::string>{"mine"});
+        stage.workers[0].refuse();
+        const auto& info = ask(stage, client, content_info_path, read.SerializeAsString());
+        CHECK(info.messages == std::vector{buildkit::content_info_answer(digest('a'), 10)});
+        const auto part = [&](std::int64_t offset, std::int64_t size) -> const grpc_stream& {
+            read.set_offset(offset);
+            read.set_size(size);
+            return ask(stage, client, content_read_path, read.SerializeAsString());
+        };
+        CHECK(part(0, 0).messages == std::vector{buildkit::content_read_answer(0, "provenance")});
+        CHECK(part(2, 3).messages == std::vector{buildkit::content_read_answer(2, "ove")});
+        CHECK(part(10, 3).messages == std::vector{buildkit::content_read_answer(10, "")});
+        CHECK(part(11, 0).status() == grpc_code::out_of_range);
+        CHECK(part(-1, 0).status() == grpc_code::out_of_range);
+        CHECK(part(0, -1).status() == grpc_code::out_of_range);
+        CHECK(asked(stage.workers[1], content_read_path) == 0);
+    }
+    SECTION("while what it names is read: then nothing is told of it")
+    {
+        stage.workers[0].on_call = [&](grpc_stream& c) {
+            if (c.path() == content_read_path) {
+                stage.workers[0].refuse();
+                stage.workers[0].cut();
+                return;
+            }
+            has("")(c);
+        };
+        const auto& call = ask(stage, client, listen_path, request({"mine"}));
+        CHECK(call.status() == grpc_code::ok);
+        CHECK(call.messages.empty());
+    }
+    SECTION("but what is not what the record says is not kept")
+    {
+        stage.workers[0].on_call = has("another text");
+        CHECK(refs(ask(stage, client, listen_path, request({"mine"}))) == std::vector<std::string>{"mine"});
+        stage.workers[0].on_call = [](grpc_stream& c) { c.finish(grpc_code::not_found, "content: not found"); };
+        stage.workers[1].on_call = stage.workers[0].on_call;
+        CHECK(ask(stage, client, content_read_path, read.SerializeAsString()).status() == grpc_code::not_found);
+    }
+}
+
+TEST_CASE("the record of a build whose worker refuses to tell it is refused")
+{
+    buildkit_stage stage{1};
+    stage.lb->buildkit().refs.learn("mine", stage.lb->worker(0));
+    stage.workers[0].on_call = [](grpc_stream& c) { c.finish(grpc_code::unimplemented, "no history"); };
+    CHECK(ask(stage, listen_path, request({"mine"})).status() == grpc_code::unimplemented);
 }
 
 TEST_CASE("content that nobody remembers is read from the first worker that has it")

@@ -5,7 +5,6 @@
 #include <random>
 #include <string>
 
-#include "buildkit/wire/content.pb.h"
 #include "buildkit/wire/control.pb.h"
 #include "buildkit/wire/gateway.pb.h"
 
@@ -344,10 +343,6 @@ TEST_CASE("the ref or digest of the smaller requests is read")
     update.set_ref("r3");
     update.set_pinned(true);
     CHECK(*parse_update_history_ref(update.SerializeAsString()) == "r3");
-    wire::content::ReadContentRequest read;
-    read.set_digest("sha256:aa");
-    read.set_offset(7);
-    CHECK(*parse_content_digest(read.SerializeAsString()) == "sha256:aa");
     CHECK(parse_status_ref("")->empty());
     CHECK_FALSE(parse_status_ref("\x0a\x05x").has_value());
     status.set_ref(std::string(max_ref_length + 1, 'r'));
