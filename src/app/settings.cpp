@@ -81,7 +81,7 @@ http2::options http2_options_of(const config::limits& from)
 proxy::client_limits client_limits_of(const config::limits& from)
 {
     return {from.internal_builds_per_client, from.queued_builds_per_client, from.held_calls_per_client,
-            from.sessions_per_client};
+            from.sessions_per_client, from.message_size.value};
 }
 
 proxy::proxy_version proxy_version_of(const config::pool& from)

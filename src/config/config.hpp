@@ -135,6 +135,7 @@ struct limits {
     std::uint32_t streams_per_connection = 10000;
     byte_count connection_memory{64ULL << 20};        ///< received of one connection and not passed on
     byte_count header_list{2ULL << 20};               ///< names and values of one header block; trailers too
+    byte_count message_size{16ULL << 20};             ///< one message of a request that is read
     milliseconds hold_time = 6s;                      ///< a call whose build has not begun
     std::uint32_t held_calls = 10000;                 ///< of a pool
     byte_count held_bytes{256ULL << 20};              ///< of the held calls of a pool

@@ -157,6 +157,7 @@ void read_limits(section& in, limits& out)
     in.optional("streams_per_connection", out.streams_per_connection, whole_number{1, 1'000'000});
     in.optional("connection_memory", out.connection_memory, byte_size{1024_KiB, 16'777'216_KiB});
     in.optional("header_list", out.header_list, byte_size{64_KiB, 16'384_KiB});
+    in.optional("message_size", out.message_size, byte_size{64_KiB, 1'048'576_KiB});
     in.optional("hold_time", out.hold_time, time_span{100ms, 10min});
     in.optional("held_calls", out.held_calls, whole_number{1, 10'000'000});
     in.optional("held_bytes", out.held_bytes, byte_size{1024_KiB, 67'108'864_KiB});

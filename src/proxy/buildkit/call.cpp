@@ -86,7 +86,8 @@ http2::engine& call::engine()
 
 asio::awaitable<std::optional<std::string>> call::first_message()
 {
-    reader_.emplace(failure_source::downstream);
+    const auto& service = connection_.service();
+    reader_.emplace(failure_source::downstream, service.per_client.message_size);
     read_slices_ = 0;
     first_.reset();
     for (;;) {
@@ -95,7 +96,8 @@ asio::awaitable<std::optional<std::string>> call::first_message()
             while (!chunk.empty() && !first_) {
                 auto message = reader_->next(chunk);
                 if (!message) {
-                    unreadable_ = message.error().detail;
+                    unreadable_ = message.error().code == errc::too_large ? message_too_large(service).detail
+                                                                          : message.error().detail;
                     break;
                 }
                 first_ = std::move(*message);
@@ -113,7 +115,11 @@ asio::awaitable<std::optional<std::string>> call::first_message()
              unreadable_.value_or("the request ended before its message"));
         co_return std::nullopt;
     }
-    auto plain = buildkit::readable(std::move(*first_), failure_source::downstream);
+    auto plain = buildkit::readable(std::move(*first_), failure_source::downstream, service.per_client.message_size);
+    if (!plain && plain.error().code == errc::too_large) {
+        fail(grpc_code::resource_exhausted, message_too_large(service).detail);
+        co_return std::nullopt;
+    }
     if (!plain) {
         fail(grpc_code::internal, plain.error().detail);
         co_return std::nullopt;

@@ -88,6 +88,7 @@ private:
     http2::stream_handler* on_request(http2::stream_ref stream, http2::header_list headers, bool end_stream) override;
     void on_settings(const http2::peer_settings&) override { spoke_ = true; }
     void on_error(const http2::connection_error& error) override;
+    void on_refused(std::string_view kind) override { service_->metrics.protocol_error(kind); }
 
     void count_error(std::string_view prefix, const http2::connection_error& error);
     http2::stream_handler* open_session(http2::stream_ref stream, const http2::header_list& headers);

@@ -97,6 +97,7 @@ public:
         changed_.expires_after(last_words);
         user_.on_error(error);
     }
+    void on_refused(std::string_view kind) override { user_.on_refused(kind); }
     void on_output_ready() override
     {
         if (!reading_ && !blocked_) {

@@ -143,6 +143,9 @@ int engine::impl::header_received(stream_state& s, header field)
         incoming_.add(field.name, field.value, field.sensitive);
         return 0;
     }
+    if (refused == error_code::enhance_your_calm) {
+        handler_.on_refused("header_list");
+    }
     // The rest of the block is still decoded, for the sake of the table.
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s.wire_id, static_cast<std::uint32_t>(refused));
     charge_reset(&s, refused == error_code::enhance_your_calm);
@@ -280,11 +283,14 @@ bool engine::impl::give_up_flooding_peer()
     return true;
 }
 
-int engine::impl::on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int, void* user_data) noexcept
+int engine::impl::on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int why, void* user_data) noexcept
 {
     // It may be of a stream that was refused before we heard of it; more of its frames may follow.
     if (frame->hd.stream_id > 0) {
         impl& e = self(user_data);
+        if (why == NGHTTP2_ERR_REFUSED_STREAM) {
+            e.handler_.on_refused("stream_limit");
+        }
         e.stale_.reset(static_cast<std::uint32_t>(frame->hd.stream_id));
         e.charge_reset(e.stream_of(frame->hd.stream_id));
     }

@@ -106,6 +106,8 @@ public:
     virtual void on_settings(const peer_settings&) {}
     /// The connection has failed; a GOAWAY is in the output. Every stream has been or is about to be reset and closed.
     virtual void on_error(const connection_error&) {}
+    /// A stream of the peer's was reset, and the connection goes on: `stream_limit`, or `header_list` (too large).
+    virtual void on_refused(std::string_view /*kind*/) {}
     /// There is output where there was none: call collect() soon. Unlike all other events this one is raised from
     /// inside commands too, so do no more here than to schedule. Once until the next collect().
     virtual void on_output_ready() {}

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "common/deflated.hpp"
 #include "support/fake_buildkit.hpp"
 
 using namespace buildkit_lb;
@@ -100,4 +101,35 @@ TEST_CASE("a client has so many builds in the queue, and leaves room for others"
     REQUIRE(stage.until([&] { return stage.workers[0].call(solve_path, 1) != nullptr; }));
     client.solve({"q4", {}});
     CHECK(stage.until([&] { return pool.queue_length() == 3; }));
+}
+
+TEST_CASE("a message that is read has a bound, also inflated")
+{
+    balancer_settings settings;
+    settings.per_client.message_size = 64 << 10;
+    buildkit_stage stage{1, settings};
+    auto& client = stage.client();
+    // An unknown field of so many bytes, after the Ref.
+    const auto solve = [](std::size_t size) {
+        std::string message{"\x0a\x01r\xfa\x01", 5};
+        message += static_cast<char>(0x80U | (size & 0x7fU));
+        message += static_cast<char>(0x80U | (size >> 7U & 0x7fU));
+        message += static_cast<char>(size >> 14U);
+        return message + std::string(size, 'x');
+    };
+    const auto refused = [&](grpc_stream& call) {
+        REQUIRE(stage.until([&] { return call.closed; }));
+        CHECK(call.status() == grpc_code::resource_exhausted);
+        CHECK_THAT(call.status_message(), Catch::Contains("limits.message_size"));
+    };
+    client.connection().call(solve_path, solve(60000));
+    REQUIRE(stage.until([&] { return stage.workers[0].call(solve_path) != nullptr; }));
+
+    refused(client.connection().call(solve_path, solve(66000)));
+    CHECK(counted(stage, "message_size"));
+    auto& squeezed = client.connection().open(solve_path, {{"grpc-encoding", "gzip"}});
+    squeezed.send_raw(buildkit::framed(deflated(solve(66000), gzip), true));
+    squeezed.end();
+    refused(squeezed);
+    CHECK(stage.workers[0].call(solve_path, 1) == nullptr);
 }

@@ -66,6 +66,30 @@ TEST_CASE("a client that floods gets GOAWAY with ENHANCE_YOUR_CALM, and the buil
     CHECK(solve.status() == grpc_code::ok);
 }
 
+TEST_CASE("a request that is refused is counted, and the connection goes on")
+{
+    balancer_settings settings;
+    settings.http2.max_concurrent_streams = 2;
+    settings.http2.max_header_list = 10000;
+    buildkit_stage stage{1, settings};
+    constexpr std::string_view path = "/some.Service/Method";
+
+    peer heavy = stage.lb->connect();
+    std::string large = raw_request(1, path).substr(9);
+    for (int i = 0; i < 4; ++i) {
+        large += literal("x-large", std::string(3000, 'y'));
+    }
+    REQUIRE(heavy.send(raw_preface() + frame(1, 5, 1, large) + raw_request(3, path)));
+    CHECK(stage.until([&] { return protocol_errors(*stage.lb, "header_list") == 1; }));
+    CHECK(stage.until([&] { return stage.workers[0].calls().size() == 1; }));
+
+    // It has not said yet that it knows how many streams it may have.
+    peer eager = stage.lb->connect();
+    REQUIRE(eager.send(raw_preface() + raw_request(1, path) + raw_request(3, path) + raw_request(5, path)));
+    CHECK(stage.until([&] { return protocol_errors(*stage.lb, "stream_limit") == 1; }));
+    CHECK(stage.until([&] { return stage.workers[0].calls().size() == 3; }));
+}
+
 TEST_CASE("a client that floods and reads nothing is closed all the same, and its acknowledgements stay bounded")
 {
     balancer_settings settings;

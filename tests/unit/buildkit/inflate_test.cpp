@@ -2,33 +2,12 @@
 
 #include <catch2/catch.hpp>
 #include <string>
-#include <zlib.h>
+
+#include "common/deflated.hpp"
 
 using namespace buildkit_lb;
 using namespace buildkit_lb::buildkit;
-
-namespace {
-
-/// Compresses as gzip (`window` 31) or zlib (15).
-std::string deflated(std::string text, int window)
-{
-    z_stream stream{};
-    REQUIRE(deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    std::string out(deflateBound(&stream, text.size()), '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(text.data());
-    stream.avail_in = static_cast<uInt>(text.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
-}
-
-constexpr int gzip = 31;
-constexpr int zlib = 15;
-
-}  // namespace
+using namespace buildkit_lb::test;
 
 TEST_CASE("gzip, zlib and several members are inflated")
 {

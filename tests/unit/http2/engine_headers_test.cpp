@@ -115,6 +115,7 @@ TEST_CASE("A header list above the bound fails its stream only")
     client.input(careless.output());
     const std::string answer = client.output();
     CHECK(client.errors == 0);
+    CHECK(client.refused == std::vector<std::string>{"header_list"});
     CHECK(call.log == "HRC");
     REQUIRE(call.reset);
     CHECK(call.reset->code == error_code::enhance_your_calm);

@@ -267,6 +267,8 @@ TEST_CASE("Streams that a peer may not open yet count as resets")
     }
     CHECK(v.server.error_kind == "reset_flood");
     CHECK(id <= 1 + 2 * 14);
+    CHECK(v.server.refused.size() > 5);
+    CHECK(v.server.refused.front() == "stream_limit");
 }
 
 TEST_CASE("A server that resets all that it is asked is no flood, one that resets what is over is")

@@ -94,6 +94,7 @@ public:
         error_kind = std::string{error.kind};
         error_code_seen = error.code;
     }
+    void on_refused(std::string_view kind) override { refused.emplace_back(kind); }
     void on_output_ready() override { ++wakes; }
 
     /// Everything there is to send, as one string.
@@ -120,6 +121,7 @@ public:
     std::vector<peer_settings> settings;
     int errors = 0;
     std::string error_kind;
+    std::vector<std::string> refused;
     error_code error_code_seen = error_code::no_error;
     int wakes = 0;
     engine e;  // last: goes first
