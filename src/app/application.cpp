@@ -82,6 +82,7 @@ application::application(const config::load_result& loaded, std::filesystem::pat
     instruments_.add_collector(metrics::make_process_collector());
     instruments_.add_collector(proxy::make_buildkit_collector([this] {
         std::vector<const proxy::buildkit_pool*> held;
+        held.reserve(pools_.size());
         for (const auto& p : pools_) {
             held.push_back(&p->buildkit);
         }
@@ -125,6 +126,7 @@ listener_unit::surroundings application::around(const config::root& settings, co
 std::vector<std::shared_ptr<balancer::pool>> application::balancer_pools() const
 {
     std::vector<std::shared_ptr<balancer::pool>> all;
+    all.reserve(pools_.size());
     for (const auto& p : pools_) {
         all.push_back(p->upstream.workers);
     }

@@ -38,7 +38,9 @@ std::uint64_t least_on_the_way_up(const std::string& mounted, std::string group,
         while (group.ends_with('/')) {
             group.pop_back();
         }
-        least = std::min(least, number_in(mounted + group + "/" + file));
+        std::string path = mounted;
+        path.append(group).append("/").append(file);
+        least = std::min(least, number_in(path));
         if (group.empty()) {
             return least;
         }

@@ -98,6 +98,7 @@ std::vector<balancer::worker_settings> workers_of(const config::pool& from, cons
                                                   const std::vector<endpoint>& discovered)
 {
     std::vector<balancer::worker_settings> workers;
+    workers.reserve(from.workers.size() + discovered.size());
     for (const auto& w : from.workers) {
         workers.push_back({w.name, w.address, w.weight, w.max_builds, limits.internal_builds_per_worker, w.labels});
     }

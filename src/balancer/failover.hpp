@@ -34,7 +34,7 @@ std::string_view describe(unrepeatable what);
 /// What becomes of a build whose worker is lost, or has answered: the rules, as a state machine that is told what
 /// happens and keeps what it has to. Pure. Owned by the build, used on its thread.
 ///
-/// A worker is lost when its connection is (end, reset, or silence), or when it answers Solve with CANCELED although
+/// A worker is lost when its connection is (end, reset, or silence), or when it answers Solve as cancelled although
 /// nobody has cancelled it: BuildKit up to v0.13 does so to all its builds when it is asked to stop. Any other answer
 /// is the build's own end and is passed on, UNAVAILABLE too.
 class failover {
@@ -68,7 +68,7 @@ public:
     /// The connection to `worker` is lost; `detail` says how.
     decision lost(const std::string& worker, std::string_view detail, const moment& now);
 
-    /// `worker` has answered Solve; `cancelled` with CANCELED.
+    /// `worker` has answered Solve; `cancelled`: that somebody has cancelled the build.
     decision answered(const std::string& worker, bool cancelled, const moment& now);
 
     /// The names, in the order in which they were lost.

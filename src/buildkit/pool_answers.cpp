@@ -67,6 +67,13 @@ int weight(grpc_code code)
 
 }  // namespace
 
+bool is_cancelled(const grpc_ending& how)
+{
+    return how.code == grpc_code::cancelled ||
+           (how.code != grpc_code::ok && how.message.ends_with(", forcing shutdown") &&
+            how.message.find("SIGTERM/SIGINT") != std::string::npos);
+}
+
 std::optional<std::vector<std::string>> worker_records(std::string_view response)
 {
     std::vector<std::string> records;

@@ -32,7 +32,7 @@ void append_field(std::uint32_t number, std::string_view bytes, std::string& out
 enum class outcome { stays, changed, malformed };
 
 template <class Change>
-bool copy_message(std::string_view message, std::string& out, Change&& change)
+bool copy_message(std::string_view message, std::string& out, Change change)
 {
     wire_reader fields{message};
     std::string changed;

@@ -240,7 +240,7 @@ checked<std::string> host_name::read(const scalar& found) const
 
 checked<endpoint> endpoint_url::read(const scalar& found) const
 {
-    const auto parsed = parse_endpoint(found.text);
+    auto parsed = parse_endpoint(found.text);
     if (!parsed) {
         return complaint{in_quotes(found.text) + ": " + parsed.error().text};
     }

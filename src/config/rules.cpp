@@ -30,6 +30,7 @@ void check_names(const std::vector<Named>& all, std::string_view list, reading& 
 void check_pools_exist(const root& r, reading& in)
 {
     std::vector<std::string_view> names;
+    names.reserve(r.pools.size());
     for (const pool& p : r.pools) {
         names.emplace_back(p.name);
     }

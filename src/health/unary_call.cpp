@@ -4,6 +4,8 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
+#include <climits>
+#include <cstdint>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
@@ -111,10 +113,14 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, durat
     arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, max_metadata);
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     // How long an attempt to connect may take; the name is that of another of its uses.
-    const auto attempt = std::chrono::duration_cast<std::chrono::milliseconds>(timeout * 3 / 4);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, std::max(1, static_cast<int>(attempt.count())));
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+    const auto milliseconds = [](duration d) {
+        const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+        return static_cast<int>(std::clamp<std::int64_t>(count, 1, INT_MAX));
+    };
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, milliseconds(timeout * 3 / 4));
+    // When it has failed there is time to drop the channel before the next attempt: see drop_unless_connecting.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, milliseconds(timeout * 2));
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, milliseconds(timeout * 2));
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -125,7 +131,12 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, durat
 
 void drop_unless_connecting(std::shared_ptr<grpc::Channel>& channel)
 {
-    if (channel && channel->GetState(false) != GRPC_CHANNEL_CONNECTING) {
+    if (!channel) {
+        return;
+    }
+    const auto state = channel->GetState(false);
+    // Idle: a call has been made on it, and on a busy machine gRPC may not have begun to connect yet.
+    if (state == GRPC_CHANNEL_READY || state == GRPC_CHANNEL_TRANSIENT_FAILURE) {
         channel.reset();
     }
 }

@@ -35,7 +35,7 @@ std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, durat
 /// After a call has failed the next one had better begin anew: a connection that has silently died would fail them all,
 /// and a channel that can't connect answers with what it saw last. But gRPC 1.51 leaks the connection of a channel that
 /// is dropped while the other side has yet to send its SETTINGS, if that does so later (a worker that hung for a
-/// while): a channel that still connects is kept. It soon has failed, or is of use.
+/// while): a channel that connects, or is about to, is kept. It soon has failed, or is of use.
 void drop_unless_connecting(std::shared_ptr<grpc::Channel>& channel);
 
 /// One unary call on a channel, running from construction on: bytes of a serialized message in, bytes out. gRPC's

@@ -50,7 +50,7 @@ asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_p
         answer.message.reset();
     }
     const auto until = clock::now() + cancel_patience;
-    while (answer.ending.code == grpc_code::cancelled && of_use() && !build.over()) {
+    while (buildkit::is_cancelled(answer.ending) && of_use() && !build.over()) {
         if (const bool woken = co_await watch.news(until); !woken) {
             break;
         }

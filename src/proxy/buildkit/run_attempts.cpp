@@ -142,7 +142,7 @@ asio::awaitable<attempt_end> run_one(attempt_watch& watch, attempt_ptr on, const
         end.ending = *solve.ended();
         end.worker = solve.was_reset() ? call::ending::verdict::reset
                                        : call::ending::verdict_of(end.ending.code, end.ending.details);
-        end.what = build.rules().answered(worker, end.ending.code == grpc_code::cancelled, build.now());
+        end.what = build.rules().answered(worker, buildkit::is_cancelled(end.ending), build.now());
     } else {
         const std::string detail = build.goes_on(*on) ? solve.ended()->message : build.loss();
         end.what = build.rules().lost(worker, detail, build.now());

@@ -104,3 +104,13 @@ TEST_CASE("of several errors the one is told that says most")
     CHECK(most_telling({lost, old}).message == "unknown method");
     CHECK(most_telling({lost, {grpc_code::unavailable, "second", {}}}).message == "lost");
 }
+
+TEST_CASE("a worker that was told to stop says in two ways that a build is cancelled")
+{
+    CHECK(is_cancelled({grpc_code::cancelled, "context canceled", {}}));
+    CHECK(is_cancelled({grpc_code::unknown, "failed to solve: got 1 SIGTERM/SIGINTs, forcing shutdown", {}}));
+    CHECK(is_cancelled({grpc_code::unavailable, "got SIGTERM/SIGINT, forcing shutdown", {}}));
+    CHECK_FALSE(is_cancelled({grpc_code::ok, "got SIGTERM/SIGINT, forcing shutdown", {}}));
+    CHECK_FALSE(is_cancelled({grpc_code::unknown, "got SIGTERM/SIGINT, forcing shutdown: exit code 1", {}}));
+    CHECK_FALSE(is_cancelled({grpc_code::unavailable, "transport is closing", {}}));
+}
