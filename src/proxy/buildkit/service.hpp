@@ -28,6 +28,7 @@ struct buildkit_pool {
                   balancer::stall_rule::patience stall_patience = {})
         : pool{p},
           placement{limits},
+          digests{limits.remembered_builds},
           refs{limits.remembered_builds},
           traces{limits.remembered_builds},
           stalls{stall_patience}
@@ -39,7 +40,7 @@ struct buildkit_pool {
     session_directory sessions;
     build_registry builds;
     pong_memory pongs;
-    digest_memory digests{100'000};
+    digest_memory digests;
     worker_memory refs;  // builds seen in histories: placement knows those that ran through here
     trace_memory traces;
     std::atomic<std::size_t> calls{0};           // that have not ended
