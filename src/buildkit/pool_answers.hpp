@@ -19,8 +19,8 @@ struct grpc_ending {
     std::string details;  ///< `grpc-status-details-bin` as it came
 };
 
-/// A build or a call of it ended because somebody cancelled it: by its code, or by the cause that a buildkitd gives (its
-/// util/appcontext) when it was told to stop by a signal. That may come with any code, behind other words.
+/// A build or a call of it ended because somebody cancelled it: by its code, or by the cause that a buildkitd gives
+/// (its util/appcontext) when it was told to stop by a signal. That may come with any code, behind other words.
 bool is_cancelled(const grpc_ending& how);
 
 /// The serialized WorkerRecords of a serialized ListWorkersResponse, in their order. nullopt: malformed.

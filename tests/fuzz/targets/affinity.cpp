@@ -81,16 +81,17 @@ void check_secret(fuzz_input& script)
     const std::string more = part(script.piece());
     const std::string host = part(script.piece());
     const std::string path = std::string{script.piece()};
+    const std::string plain = part(path);
     const std::string word{secret};
-    if (shows_secret(lower_case(user + ' ' + more + ' ' + host + ' ' + path))) {
+    if (shows_secret(lower_case(user + ' ' + more + ' ' + host + ' ' + path + ' ' + plain))) {
         return;  // the input has it elsewhere too
     }
     std::string url = scheme + "://";
     switch (how % 4) {
         case 0: url += user + ":" + word + more + "@" + host + "/" + path; break;
         case 1: url += word + more + "@" + host + "/" + path; break;
-        case 2: url += host + "/" + part(path) + "?" + user + "=" + word; break;
-        default: url += host + "/" + part(path) + "#" + word; break;
+        case 2: url += host + "/" + plain + "?" + user + "=" + word; break;
+        default: url += host + "/" + plain + "#" + word; break;
     }
     require(!shows_secret(normalized_url(url)), "no credentials in a normalised URL");
     require(!shows_secret(normalized_remote(url)), "no credentials in a normalised remote");
