@@ -198,8 +198,8 @@ asio::awaitable<unary_call::outcome> unary_call::finished()
             co_return std::move(*found);
         } catch (const boost::system::system_error&) {
             // The waiting task is to end. gRPC may call back until it has said that the call is over.
+            canceled = true;
         }
-        canceled = true;
         cancel();
         co_await asio::this_coro::reset_cancellation_state();
     }
