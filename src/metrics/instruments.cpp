@@ -188,7 +188,7 @@ void instruments::add_pool(std::string_view pool)
     for (const char* limit : {"client", "worker"}) {
         internal_refused_.Add(pool_labels(pool, "limit", limit));
     }
-    for (const char* limit : {"held_calls", "queued_builds", "sessions"}) {
+    for (const char* limit : {"held_calls", "queued_builds", "sessions", "message_size"}) {
         client_limits_.Add(pool_labels(pool, "limit", limit));
     }
 }

@@ -95,7 +95,7 @@ public:
     void internal_build_refused(std::string_view pool, std::string_view limit);
 
     /// A client, which is one connection, wanted more than it may have at once of `limit`: `held_calls`,
-    /// `queued_builds` or `sessions`.
+    /// `queued_builds` or `sessions`; or sent a message beyond `message_size`.
     void client_limit_reached(std::string_view pool, std::string_view limit);
 
     /// `reason` is the label of an errc.

@@ -87,6 +87,9 @@ http2::engine& call::engine()
 asio::awaitable<std::optional<std::string>> call::first_message()
 {
     const auto& service = connection_.service();
+    const auto reason = [&](const failure& why) {
+        return why.code == errc::too_large ? message_too_large(service).detail : why.detail;
+    };
     reader_.emplace(failure_source::downstream, service.per_client.message_size);
     read_slices_ = 0;
     first_.reset();
@@ -96,8 +99,7 @@ asio::awaitable<std::optional<std::string>> call::first_message()
             while (!chunk.empty() && !first_) {
                 auto message = reader_->next(chunk);
                 if (!message) {
-                    unreadable_ = message.error().code == errc::too_large ? message_too_large(service).detail
-                                                                          : message.error().detail;
+                    unreadable_ = reason(message.error());
                     break;
                 }
                 first_ = std::move(*message);
@@ -116,12 +118,9 @@ asio::awaitable<std::optional<std::string>> call::first_message()
         co_return std::nullopt;
     }
     auto plain = buildkit::readable(std::move(*first_), failure_source::downstream, service.per_client.message_size);
-    if (!plain && plain.error().code == errc::too_large) {
-        fail(grpc_code::resource_exhausted, message_too_large(service).detail);
-        co_return std::nullopt;
-    }
     if (!plain) {
-        fail(grpc_code::internal, plain.error().detail);
+        const bool too_large = plain.error().code == errc::too_large;
+        fail(too_large ? grpc_code::resource_exhausted : grpc_code::internal, reason(plain.error()));
         co_return std::nullopt;
     }
     co_return std::move(*plain);

@@ -182,12 +182,12 @@ http2::stream_handler* buildkit_connection::on_request(http2::stream_ref stream,
 
 void buildkit_connection::begin(const std::shared_ptr<call>& c)
 {
-    if (c->method().kind == method::control_session && !may_open_session()) {
-        c->fail(grpc_code::resource_exhausted, too_many_sessions(*service_).detail);
-        return;
-    }
-    if (c->method().kind == method::control_session) {
-        c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
+    if (c->method().kind == method::control_session) {  // which could not be opened
+        if (may_open_session()) {
+            c->fail(grpc_code::already_exists, "the session has no uuid, or one that is in use");
+        } else {
+            c->fail(grpc_code::resource_exhausted, too_many_sessions(*service_).detail);
+        }
         return;
     }
     const flow f = flow_for(c->method().kind);

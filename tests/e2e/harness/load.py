@@ -5,10 +5,10 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 
+from . import raw_http2
 from .process import wait_until
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and an empty SETTINGS frame
-_SETTINGS = 4
+PREFACE = raw_http2.PREFACE + raw_http2.frame(raw_http2.SETTINGS)
 
 
 class Load:
@@ -67,7 +67,7 @@ def http2_connections(port, count):
             one.sendall(PREFACE)
         for one in sockets:
             header = _receive(one, 9)
-            assert header[3] == _SETTINGS, f"a worker's first frame is its SETTINGS, this is of type {header[3]}"
+            assert header[3] == raw_http2.SETTINGS, f"a worker's first frame is its SETTINGS, this is of type {header[3]}"
         yield sockets
 
 
