@@ -6,6 +6,7 @@
 #include "buildkit/wire/control.pb.h"
 #include "core/log.hpp"
 #include "health/kept_probes.hpp"
+#include "health/unary_call.hpp"
 #include "health/worker_answers.hpp"
 
 namespace buildkit_lb::health {
@@ -15,6 +16,8 @@ using balancer::worker_facts;
 using buildkit::grpc_code;
 
 namespace {
+
+using channel_ptr = std::shared_ptr<grpc::Channel>;
 
 constexpr auto list_workers_path = "/moby.buildkit.v1.Control/ListWorkers";
 constexpr auto info_path = "/moby.buildkit.v1.Control/Info";
@@ -43,19 +46,20 @@ failure canceled()
 /// What is kept between the probes of one worker.
 class worker_probe {
 public:
-    worker_probe(const balancer::worker& w, const tls::client_context* tls) : worker_{w}, tls_{tls} {}
+    worker_probe(const balancer::worker& w, std::unique_ptr<worker_channel> to) : worker_{w}, connection_{std::move(to)}
+    {
+    }
 
     asio::awaitable<probe_result> run(duration timeout);
 
 private:
-    asio::awaitable<result<worker_facts>> ask(time_point deadline);
-    asio::awaitable<result<std::string>> ask_pong(time_point deadline);
+    asio::awaitable<result<worker_facts>> ask(channel_ptr channel, time_point deadline);
+    asio::awaitable<result<std::string>> ask_pong(channel_ptr channel, time_point deadline);
     failure failed(std::string_view call, const unary_call::outcome& ended) const;
 
     const balancer::worker& worker_;
-    const tls::client_context* tls_;  // null: in the clear
     asio::any_io_executor executor_;
-    std::shared_ptr<grpc::Channel> channel_;
+    const std::unique_ptr<worker_channel> connection_;
     std::shared_ptr<const worker_facts> known_;
     int pong_attempts_left_ = pong_attempts;
 };
@@ -64,12 +68,10 @@ asio::awaitable<probe_result> worker_probe::run(duration timeout)
 {
     executor_ = co_await asio::this_coro::executor;
     const time_point deadline = clock::now() + timeout;
-    if (!channel_) {
-        channel_ = make_worker_channel(worker_.address(), timeout, tls_);
-    }
-    result<worker_facts> found = co_await ask(deadline);
+    const channel_ptr channel = connection_->get(timeout);
+    result<worker_facts> found = co_await ask(channel, deadline);
     if (!found) {
-        drop_unless_connecting(channel_);
+        connection_->failed();
         pong_attempts_left_ = pong_attempts;
         co_return found.error();
     }
@@ -81,7 +83,7 @@ asio::awaitable<probe_result> worker_probe::run(duration timeout)
     }
     if (pong_attempts_left_ > 0) {
         --pong_attempts_left_;
-        result<std::string> pong = co_await ask_pong(deadline);
+        result<std::string> pong = co_await ask_pong(channel, deadline);
         if (pong) {
             now.pong = std::move(*pong);
             pong_attempts_left_ = 0;
@@ -98,9 +100,9 @@ asio::awaitable<probe_result> worker_probe::run(duration timeout)
     co_return probe_report{known_};
 }
 
-asio::awaitable<result<worker_facts>> worker_probe::ask(time_point deadline)
+asio::awaitable<result<worker_facts>> worker_probe::ask(channel_ptr channel, time_point deadline)
 {
-    unary_call list{executor_, channel_, list_workers_path, {}, deadline};
+    unary_call list{executor_, channel, list_workers_path, {}, deadline};
     const auto listed = co_await list.finished();
     if (listed.code != grpc_code::ok || listed.canceled) {
         co_return failed("ListWorkers", listed);
@@ -110,7 +112,7 @@ asio::awaitable<result<worker_facts>> worker_probe::ask(time_point deadline)
         co_return failure{errc::protocol, failure_source::upstream, true,
                           worker_.address().to_string() + ": ListWorkers: " + facts.error().text};
     }
-    unary_call info{executor_, channel_, info_path, {}, deadline};
+    unary_call info{executor_, channel, info_path, {}, deadline};
     const auto informed = co_await info.finished();
     if (informed.code == grpc_code::unimplemented && !informed.canceled) {
         co_return std::move(*facts);
@@ -128,20 +130,20 @@ asio::awaitable<result<worker_facts>> worker_probe::ask(time_point deadline)
 /// What the worker answers to Ping, which it does within a build only: one of our own that does nothing, as buildx
 /// makes them to ask the same. It is internal, so nothing of it is kept in the worker's history, and ends with an empty
 /// result rather than being cancelled, which the worker would log as an error.
-asio::awaitable<result<std::string>> worker_probe::ask_pong(time_point deadline)
+asio::awaitable<result<std::string>> worker_probe::ask_pong(channel_ptr channel, time_point deadline)
 {
     wire::control::SolveRequest request;
     request.set_ref(fresh_ref());
     request.set_internal(true);
     const unary_call::metadata of_build{{std::string{buildkit::build_id_header}, request.ref()}};
-    unary_call solve{executor_, channel_, solve_path, request.SerializeAsString(), deadline};
+    unary_call solve{executor_, channel, solve_path, request.SerializeAsString(), deadline};
     // May overtake the Solve: the worker waits for that.
-    unary_call ping{executor_, channel_, ping_path, {}, deadline, of_build};
+    unary_call ping{executor_, channel, ping_path, {}, deadline, of_build};
     unary_call::outcome ended = co_await ping.finished();
     result<std::string> pong = failed("Ping", ended);
     if (ended.code == grpc_code::ok && !ended.canceled) {
         pong = std::move(ended.response);
-        unary_call done{executor_, channel_, return_path, empty_result, deadline, of_build};
+        unary_call done{executor_, channel, return_path, empty_result, deadline, of_build};
         ended = co_await done.finished();
     }
     if (ended.code != grpc_code::ok || ended.canceled) {

@@ -1,6 +1,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "health/kept_probes.hpp"
+#include "health/unary_call.hpp"
 #include "health/worker_answers.hpp"
 
 // health_check.type grpc: the standard health service (grpc.health.v1), which buildkitd has too, and what may stand in
@@ -18,7 +19,10 @@ constexpr auto check_path = "/grpc.health.v1.Health/Check";
 /// What is kept between the probes of one worker.
 class health_service_probe {
 public:
-    health_service_probe(const balancer::worker& w, const tls::client_context* tls) : worker_{w}, tls_{tls} {}
+    health_service_probe(const balancer::worker& w, std::unique_ptr<worker_channel> to)
+        : worker_{w}, connection_{std::move(to)}
+    {
+    }
 
     asio::awaitable<probe_result> run(duration timeout);
 
@@ -26,22 +30,18 @@ private:
     probe_result judge(const unary_call::outcome& ended) const;
 
     const balancer::worker& worker_;
-    const tls::client_context* tls_;  // null: in the clear
-    std::shared_ptr<grpc::Channel> channel_;
+    const std::unique_ptr<worker_channel> connection_;
 };
 
 asio::awaitable<probe_result> health_service_probe::run(duration timeout)
 {
     const auto executor = co_await asio::this_coro::executor;
-    if (!channel_) {
-        channel_ = make_worker_channel(worker_.address(), timeout, tls_);
-    }
     // An empty request asks for the whole server.
-    unary_call check{executor, channel_, check_path, {}, clock::now() + timeout};
+    unary_call check{executor, connection_->get(timeout), check_path, {}, clock::now() + timeout};
     const auto ended = co_await check.finished();
     probe_result found = judge(ended);
     if (!found) {
-        drop_unless_connecting(channel_);
+        connection_->failed();
     }
     co_return found;
 }

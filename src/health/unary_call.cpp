@@ -1,69 +1,16 @@
 #include "health/unary_call.hpp"
 
-#include <algorithm>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
-#include <climits>
-#include <cstdint>
-#include <grpc/grpc.h>
-#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <grpcpp/client_context.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/support/channel_arguments.h>
-#include <mutex>
-
-#include "core/log.hpp"
 
 namespace buildkit_lb::health {
 
 namespace asio = boost::asio;
 
 namespace {
-
-// What BuildKit's own programs accept.
-constexpr int max_message = 16 << 20;
-// The trailers of an error carry its details.
-constexpr int max_metadata = 256 << 10;
-
-/// Percent-encodes what has a meaning of its own in a URI.
-std::string encoded(std::string_view text)
-{
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (std::isalnum(byte) != 0 || std::string_view{"-._~/"}.find(c) != std::string_view::npos) {
-            out += c;
-        } else {
-            out += fmt::format("%{:02X}", byte);
-        }
-    }
-    return out;
-}
-
-/// The worker's address as gRPC names it. Numbers don't go through its resolver.
-std::string target_of(const endpoint& worker)
-{
-    if (worker.type == endpoint::kind::unix_socket) {
-        return "unix:" + encoded(worker.path);
-    }
-    boost::system::error_code error;
-    const auto address = asio::ip::make_address(worker.host, error);
-    const std::string port = std::to_string(worker.port);
-    if (error) {
-        return "dns:///" + encoded(worker.host) + ":" + port;
-    }
-    return address.is_v6() ? "ipv6:" + encoded("[" + worker.host + "]") + ":" + port
-                           : "ipv4:" + worker.host + ":" + port;
-}
-
-/// gRPC's own messages are not for people who run the balancer, and its format is not that of our log.
-void log_of_grpc(gpr_log_func_args* args)
-{
-    log::debug("gRPC", {{"message", args->message}});
-}
 
 gpr_timespec grpc_deadline(time_point deadline)
 {
@@ -84,62 +31,6 @@ std::string bytes_of(const grpc::ByteBuffer& buffer)
 }
 
 }  // namespace
-
-grpc_library::grpc_library()
-{
-    static std::once_flag once;
-    std::call_once(once, [] { gpr_set_log_function(log_of_grpc); });
-    grpc_init();
-}
-
-grpc_library::~grpc_library()
-{
-    grpc_shutdown_blocking();
-}
-
-std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, duration timeout,
-                                                   const tls::client_context* tls)
-{
-    grpc::ChannelArguments arguments;
-    auto credentials = grpc::InsecureChannelCredentials();
-    if (tls != nullptr) {
-        const auto& pem = tls->pem();
-        credentials = grpc::SslCredentials({pem.ca, pem.key, pem.cert});
-        if (!tls->server_name().empty()) {
-            arguments.SetSslTargetNameOverride(tls->server_name());
-        }
-    }
-    arguments.SetMaxReceiveMessageSize(max_message);
-    arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, max_metadata);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    // How long an attempt to connect may take; the name is that of another of its uses.
-    const auto milliseconds = [](duration d) {
-        const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
-        return static_cast<int>(std::clamp<std::int64_t>(count, 1, INT_MAX));
-    };
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, milliseconds(timeout * 3 / 4));
-    // When it has failed there is time to drop the channel before the next attempt: see drop_unless_connecting.
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, milliseconds(timeout * 2));
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, milliseconds(timeout * 2));
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-    arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-    arguments.SetUserAgentPrefix("buildkit-lb");
-    return grpc::CreateCustomChannel(target_of(worker), credentials, arguments);
-}
-
-void drop_unless_connecting(std::shared_ptr<grpc::Channel>& channel)
-{
-    if (!channel) {
-        return;
-    }
-    const auto state = channel->GetState(false);
-    // Idle: a call has been made on it, and on a busy machine gRPC may not have begun to connect yet.
-    if (state == GRPC_CHANNEL_READY || state == GRPC_CHANNEL_TRANSIENT_FAILURE) {
-        channel.reset();
-    }
-}
 
 struct unary_call::state {
     explicit state(const std::shared_ptr<grpc::Channel>& on) : channel{on}, stub{on} {}

@@ -10,33 +10,9 @@
 #include <vector>
 
 #include "buildkit/grpc_status.hpp"
-#include "core/endpoint.hpp"
 #include "core/event.hpp"
-#include "tls/context.hpp"
 
 namespace buildkit_lb::health {
-
-/// Keeps gRPC C++ loaded while it lives, so that a channel more or less does not start and end its threads. Destroy it
-/// after the last channel, and not on a thread of gRPC's.
-class grpc_library {
-public:
-    grpc_library();
-    ~grpc_library();
-    grpc_library(const grpc_library&) = delete;
-    grpc_library& operator=(const grpc_library&) = delete;
-};
-
-/// A channel to a worker as probes need it: nothing is sent but calls (no keepalive, no bandwidth probes: a buildkitd
-/// answers PINGs with GOAWAY), no proxy from the environment, no connection shared with another channel. It connects at
-/// the first call, and gives up before calls that last for `timeout` do. `tls` is null for a worker in the clear.
-std::shared_ptr<grpc::Channel> make_worker_channel(const endpoint& worker, duration timeout,
-                                                   const tls::client_context* tls = nullptr);
-
-/// After a call has failed the next one had better begin anew: a connection that has silently died would fail them all,
-/// and a channel that can't connect answers with what it saw last. But gRPC 1.51 leaks the connection of a channel that
-/// is dropped while the other side has yet to send its SETTINGS, if that does so later (a worker that hung for a
-/// while): a channel that connects, or is about to, is kept. It soon has failed, or is of use.
-void drop_unless_connecting(std::shared_ptr<grpc::Channel>& channel);
 
 /// One unary call on a channel, running from construction on: bytes of a serialized message in, bytes out. gRPC's
 /// threads do the work; this object and the coroutine that waits are on `executor`, which must run until finished() has
