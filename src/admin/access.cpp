@@ -144,9 +144,7 @@ bool access_rules::is_ours(std::string_view host) const
     if (hosts_.empty()) {
         return reach_ != reach::loopback;
     }
-    return std::any_of(hosts_.begin(), hosts_.end(), [&](std::string_view h) {
-        return h == name || (h.starts_with("*.") && name.ends_with(h.substr(1)) && name.size() >= h.size());
-    });
+    return std::any_of(hosts_.begin(), hosts_.end(), [&](std::string_view h) { return host_matches(name, h); });
 }
 
 }  // namespace buildkit_lb::admin

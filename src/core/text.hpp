@@ -16,4 +16,12 @@ inline std::string lower_case(std::string_view text)
     return out;
 }
 
+/// `pattern` is a host name, or `*.example.test`, which means every name below that one. Both in lower case. Pure; any
+/// thread.
+inline bool host_matches(std::string_view host, std::string_view pattern)
+{
+    return pattern.starts_with("*.") ? host.size() >= pattern.size() && host.ends_with(pattern.substr(1))
+                                     : host == pattern;
+}
+
 }  // namespace buildkit_lb

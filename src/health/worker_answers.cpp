@@ -50,13 +50,14 @@ struct cause {
     std::string_view told = said;
 };
 constexpr std::string_view not_http2 = "it does not speak plaintext HTTP/2";
+constexpr std::string_view too_slow = "no HTTP/2 connection within health_check.timeout";
 constexpr cause causes[] = {
     {"Connection refused", errc::refused},
     {"No route to host", errc::unreachable},
     {"Network is unreachable", errc::unreachable},
     {"No such file or directory", errc::unreachable},
     {"Permission denied", errc::unreachable},
-    {"Connection timed out", errc::timed_out},
+    {"timed out", errc::timed_out, too_slow},
     {"Connection reset by peer", errc::reset},
     {"Broken pipe", errc::reset},
     {"Socket closed", errc::closed},
@@ -169,6 +170,11 @@ failure call_failure(const endpoint& worker, std::string_view call, grpc_code co
                      bool connected)
 {
     failure why{errc::protocol, failure_source::upstream, true, worker.to_string() + ": "};
+    if (code == grpc_code::deadline_exceeded && !connected) {
+        why.code = errc::timed_out;
+        why.detail += too_slow;
+        return why;
+    }
     if (code == grpc_code::unavailable) {
         why.code = errc::unreachable;
         for (const cause& known : causes) {
@@ -188,8 +194,7 @@ failure call_failure(const endpoint& worker, std::string_view call, grpc_code co
     why.detail += std::string{call} + ": " + std::string{buildkit::name(code)};
     if (code == grpc_code::deadline_exceeded) {
         why.code = errc::timed_out;
-        why.detail += connected ? ": no answer within health_check.timeout"
-                                : ": no HTTP/2 connection within health_check.timeout";
+        why.detail += ": no answer within health_check.timeout";
         return why;
     }
     if (code == grpc_code::resource_exhausted) {

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/text.hpp"
+
 namespace buildkit_lb::proxy {
 
 /// Clients that dialled one name are served by another service of the same listener: another pool.
@@ -23,8 +25,7 @@ Service& find_by_host(const std::vector<host_route<Service>>& routes, std::strin
         if (route.host == host) {
             return *route.served_by;
         }
-        if (route.host.starts_with('*') && host.ends_with(std::string_view{route.host}.substr(1)) &&
-            route.host.size() > best_length) {
+        if (route.host.size() > best_length && host_matches(host, route.host)) {
             best = route.served_by;
             best_length = route.host.size();
         }

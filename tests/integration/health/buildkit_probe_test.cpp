@@ -304,6 +304,23 @@ TEST_CASE("connections to a worker that takes them and says nothing are closed, 
     REQUIRE(w.peers.run_until([&] { return true; }));
 }
 
+TEST_CASE("one connection is left to a worker that has hung while probes tried to connect", "[no-tsan]")
+{
+    // Whatever is under way when it goes on: gRPC 1.51 leaks a connection that is dropped before SETTINGS come.
+    const auto hung_for = std::chrono::milliseconds{GENERATE(range(200, 550, 50))};
+    watched w;
+    w.settings.timeout = 100ms;
+    w.settings.interval = 120ms;
+    w.workers[0].hang();
+    w.start();
+    const time_point until = clock::now() + hung_for;
+    REQUIRE(w.peers.run_until([&] { return clock::now() >= until; }));
+    w.workers[0].resume();
+    REQUIRE(w.until(worker_health::up));
+    REQUIRE(w.probed(w.count(list_path) + 2));
+    CHECK(w.workers[0].connections() == 1);
+}
+
 TEST_CASE("a worker with another version is asked for its capabilities again", "[no-tsan]")
 {
     watched w;
@@ -402,8 +419,7 @@ TEST_CASE("a worker that accepts and stays silent is found at the deadline", "[n
     const open_port silent{w.peers.context()};
     w.start_with({tcp_at("127.0.0.1", silent.number())});
     REQUIRE(w.until(worker_health::down));
-    CHECK_THAT(w.view().last_error,
-               Catch::EndsWith("ListWorkers: DEADLINE_EXCEEDED: no HTTP/2 connection within health_check.timeout"));
+    CHECK_THAT(w.view().last_error, Catch::EndsWith(": no HTTP/2 connection within health_check.timeout"));
     CHECK(w.failures("timed_out") >= 1);
 }
 

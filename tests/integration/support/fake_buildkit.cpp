@@ -4,6 +4,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <thread>
+#include <utility>
 
 #include "buildkit/methods.hpp"
 #include "buildkit/wire/control.pb.h"
@@ -41,9 +42,31 @@ asio::awaitable<void> fake_worker::accept()
         if (error) {
             co_return;
         }
-        auto& made = *connections_.emplace_back(std::make_unique<h2_peer>(
-            peers_, asio::generic::stream_protocol::socket{std::move(socket)}, http2::role::server));
-        made.on_new = [this, &made](grpc_stream& stream) { begin(made, stream); };
+        if (hangs_) {
+            unserved_.push_back(std::move(socket));
+        } else {
+            serve(std::move(socket));
+        }
+    }
+}
+
+void fake_worker::serve(tcp::socket connection)
+{
+    auto& made = *connections_.emplace_back(std::make_unique<h2_peer>(
+        peers_, asio::generic::stream_protocol::socket{std::move(connection)}, http2::role::server));
+    made.on_new = [this, &made](grpc_stream& stream) { begin(made, stream); };
+}
+
+void fake_worker::hang()
+{
+    hangs_ = true;
+}
+
+void fake_worker::resume()
+{
+    hangs_ = false;
+    for (auto& connection : std::exchange(unserved_, {})) {
+        serve(std::move(connection));
     }
 }
 

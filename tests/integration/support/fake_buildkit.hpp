@@ -46,6 +46,9 @@ public:
     void cut();
     /// Says GOAWAY on every connection; what runs there goes on.
     void go_away();
+    /// Takes connections and says nothing on them before resume(), as a process that is stopped.
+    void hang();
+    void resume();
     /// Refuses new connections from now on.
     void refuse();
     /// Closes everything, politely.
@@ -59,6 +62,7 @@ public:
 
 private:
     boost::asio::awaitable<void> accept();
+    void serve(boost::asio::ip::tcp::socket connection);
     void begin(h2_peer& on, grpc_stream& stream);
 
     peers_thread& peers_;
@@ -67,6 +71,8 @@ private:
     std::vector<grpc_stream*> calls_;
     std::vector<tunnel_end*> sessions_;
     std::deque<std::unique_ptr<h2_peer>> connections_;
+    bool hangs_ = false;
+    std::vector<boost::asio::ip::tcp::socket> unserved_;
 };
 
 /// What a Control/Solve of a test says.
