@@ -1,6 +1,7 @@
 #include "buildkit/pool_answers.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <unordered_set>
@@ -72,6 +73,11 @@ bool is_cancelled(const grpc_ending& how)
     return how.code == grpc_code::cancelled ||
            (how.code != grpc_code::ok && how.message.ends_with(", forcing shutdown") &&
             how.message.find("SIGTERM/SIGINT") != std::string::npos);
+}
+
+bool is_unknown_build(const grpc_ending& how, std::string_view ref)
+{
+    return how.code != grpc_code::ok && how.message.ends_with(fmt::format("no such job {}", ref));
 }
 
 std::optional<std::vector<std::string>> worker_records(std::string_view response)

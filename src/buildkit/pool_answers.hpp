@@ -23,6 +23,10 @@ struct grpc_ending {
 /// (its util/appcontext) when it was told to stop by a signal. That may come with any code, behind other words.
 bool is_cancelled(const grpc_ending& how);
 
+/// A call of the build `ref` ended because the worker does not know that build. It waits for the build's Solve before
+/// it says so: 3 s with calls of LLBBridge, 6 s with Status.
+bool is_unknown_build(const grpc_ending& how, std::string_view ref);
+
 /// The serialized WorkerRecords of a serialized ListWorkersResponse, in their order. nullopt: malformed.
 std::optional<std::vector<std::string>> worker_records(std::string_view response);
 

@@ -17,10 +17,9 @@ namespace {
 // A worker that cancels everything cancels Solve too, at the same moment.
 constexpr auto cancel_patience = 5s;
 
-}  // namespace
-
-asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_ptr on, http2::header_list headers,
-                                                 std::string request, std::function<bool()> given_up)
+asio::awaitable<std::optional<unary_answer>> ask_once(attempt_watch& watch, attempt_ptr on,
+                                                      const http2::header_list& headers, const buffer_slice& request,
+                                                      const std::function<bool()>& given_up)
 {
     auto& build = watch.build();
     const auto of_use = [&] { return build.goes_on(*on) && !(given_up && given_up()); };
@@ -28,8 +27,7 @@ asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_p
     if (!reached || !of_use()) {
         co_return std::nullopt;
     }
-    upstream_call call{build.client().executor(), on->to, headers, buffer_slice::copy_of(buildkit::framed(request)),
-                       watch.on_news()};
+    upstream_call call{build.client().executor(), on->to, headers, request, watch.on_news()};
     unary_answer answer;
     while (of_use() && call.ended() == nullptr) {
         if (auto message = call.take()) {
@@ -59,6 +57,22 @@ asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_p
         co_return std::nullopt;
     }
     co_return answer;
+}
+
+}  // namespace
+
+asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_ptr on, http2::header_list headers,
+                                                 std::string request, std::function<bool()> given_up)
+{
+    auto& build = watch.build();
+    const buffer_slice framed = buffer_slice::copy_of(buildkit::framed(request));
+    for (int asked = 1;; ++asked) {
+        auto answer = co_await ask_once(watch, on, headers, framed, given_up);
+        if (!answer || build.over() || asked == unknown_build_attempts ||
+            !buildkit::is_unknown_build(answer->ending, build.record().ref)) {
+            co_return answer;
+        }
+    }
 }
 
 asio::awaitable<bool> reach(build_attempts& build, attempt_ptr on)

@@ -11,6 +11,10 @@
 
 namespace buildkit_lb::proxy {
 
+/// How often a worker is asked that says it does not know the build, whose Solve it was sent before. It waits for that,
+/// but when it has stood still for so long (a paused machine), it gives up waiting in the moment in which it goes on.
+inline constexpr int unknown_build_attempts = 4;
+
 /// What a worker said to a request of one answer.
 struct unary_answer {
     std::optional<std::string> message;
@@ -22,6 +26,8 @@ struct unary_answer {
 ///
 /// CANCELED is not believed at once: a worker that is told to stop may cancel everything, and then Solve tells.
 /// `given_up` (may be empty) is asked whenever the watch wakes up.
+///
+/// A worker that does not know the build although it was sent Solve is asked again (`unknown_build_attempts`).
 boost::asio::awaitable<std::optional<unary_answer>> ask(attempt_watch& watch, attempt_ptr on,
                                                         http2::header_list headers, std::string request,
                                                         std::function<bool()> given_up = {});

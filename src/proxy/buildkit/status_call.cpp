@@ -68,6 +68,7 @@ asio::awaitable<void> run_status_call(call_ptr c, std::string message, std::shar
     between_attempts between{*c, *build, lines};
     // The client shows the first error that it sees: that is to be Solve's. So a loss is no error here.
     buildkit::grpc_ending ending{grpc_code::ok, {}, {}};
+    int unknown = 0;
     while (!build->failed()) {
         between.look();
         const attempt_ptr on = build->begun();
@@ -100,6 +101,10 @@ asio::awaitable<void> run_status_call(call_ptr c, std::string message, std::shar
                 continue;
             }
             break;
+        }
+        if (buildkit::is_unknown_build(*call.ended(), record->ref) && !build->over() &&
+            ++unknown < unknown_build_attempts) {
+            continue;
         }
         if (call.ended()->code != grpc_code::ok) {
             ending = *call.ended();

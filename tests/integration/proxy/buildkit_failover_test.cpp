@@ -410,6 +410,48 @@ TEST_CASE("an answer of the worker is the build's end, whatever it says")
     c.leave();
 }
 
+TEST_CASE("a worker that has not heard of a build yet is asked again")
+{
+    // It waits for Solve for some seconds, which pass at once for one that was frozen.
+    buildkit_stage stage{1, with_failover()};
+    building_worker worker{stage, 0};
+    std::map<std::string, int, std::less<>> refused;
+    const int times = GENERATE(1, 3);
+    stage.workers[0].on_call = [&, builds = stage.workers[0].on_call](grpc_stream& s) {
+        const bool waits_for_solve = s.path() == llb_solve_path || s.path() == status_path;
+        if (waits_for_solve && refused[std::string{s.path()}]++ < times) {
+            s.finish(grpc_code::not_found, "forwarding: no such job build");
+        } else {
+            builds(s);
+        }
+    };
+    building_client c{stage, "build"};
+    c.run();
+    check_result(c, "w1");
+    c.leave();
+}
+
+TEST_CASE("a worker that never hears of a build is not asked for ever")
+{
+    buildkit_stage stage{1, with_failover()};
+    stage.workers[0].on_call = [](grpc_stream& s) {
+        if (s.path() != solve_path) {
+            s.finish(grpc_code::not_found, "no such job build");
+        }
+    };
+    building_client c{stage, "build"};
+    auto& bridge = c.client.bridge(llb_solve_path, "build", bridge_solve_naming(c.uuid));
+    REQUIRE(stage.until([&] { return bridge.closed && c.status->closed; }));
+    CHECK(bridge.status() == grpc_code::not_found);
+    CHECK(c.status->status() == grpc_code::not_found);
+    CHECK(stage.workers[0].call(llb_solve_path, 3) != nullptr);
+    CHECK(stage.workers[0].call(llb_solve_path, 4) == nullptr);
+    CHECK(stage.workers[0].call(status_path, 4) == nullptr);
+    stage.workers[0].call(solve_path)->finish(grpc_code::unknown, "never");
+    REQUIRE(stage.until([&] { return c.solve->closed; }));
+    c.leave();
+}
+
 TEST_CASE("a worker that is gone right after it has answered Solve has not lost the build")
 {
     buildkit_stage stage{2, with_failover()};

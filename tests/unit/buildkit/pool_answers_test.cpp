@@ -114,3 +114,12 @@ TEST_CASE("a worker that was told to stop says in two ways that a build is cance
     CHECK_FALSE(is_cancelled({grpc_code::unknown, "got SIGTERM/SIGINT, forcing shutdown: exit code 1", {}}));
     CHECK_FALSE(is_cancelled({grpc_code::unavailable, "transport is closing", {}}));
 }
+
+TEST_CASE("a worker that does not know a build says so")
+{
+    CHECK(is_unknown_build({grpc_code::not_found, "forwarding Solve: no such job r1", {}}, "r1"));
+    CHECK(is_unknown_build({grpc_code::unknown, "no such job r1", {}}, "r1"));
+    CHECK_FALSE(is_unknown_build({grpc_code::not_found, "no such job r2", {}}, "r1"));
+    CHECK_FALSE(is_unknown_build({grpc_code::not_found, "no such job r11", {}}, "r1"));
+    CHECK_FALSE(is_unknown_build({grpc_code::ok, "no such job r1", {}}, "r1"));
+}
