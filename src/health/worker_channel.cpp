@@ -9,7 +9,6 @@
 #include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -109,7 +108,7 @@ std::shared_ptr<grpc::Channel> make_channel(const endpoint& worker, duration tim
 
 std::shared_ptr<grpc_library> grpc_library::shared()
 {
-    static std::mutex mutex;  // tests have several control threads
+    static std::mutex mutex;
     static std::weak_ptr<grpc_library> one;
     const std::lock_guard lock{mutex};
     auto library = one.lock();
@@ -136,6 +135,7 @@ grpc_library::~grpc_library()
 void grpc_library::retire(std::shared_ptr<grpc::Channel> channel)
 {
     if (channel) {
+        const std::lock_guard lock{mutex_};
         retired_.push_back({std::move(channel), clock::now() + retired_for});
     }
     sweep();
@@ -144,6 +144,7 @@ void grpc_library::retire(std::shared_ptr<grpc::Channel> channel)
 void grpc_library::sweep()
 {
     const time_point now = clock::now();
+    const std::lock_guard lock{mutex_};
     std::erase_if(retired_, [&](const retired& one) { return one.until <= now || is_connected(*one.channel); });
 }
 

@@ -2,6 +2,7 @@
 
 #include <grpcpp/channel.h>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "core/endpoint.hpp"
@@ -11,7 +12,7 @@
 namespace buildkit_lb::health {
 
 /// Keeps gRPC C++ loaded while it lives, so that a channel more or less does not start and end its threads. Destroy it
-/// after the last channel, and not on a thread of gRPC's. Control thread.
+/// after the last channel, and not on a thread of gRPC's. Any thread.
 class grpc_library {
 public:
     /// The one of this process, as long as somebody has it.
@@ -33,10 +34,12 @@ private:
         std::shared_ptr<grpc::Channel> channel;
         time_point until;
     };
+    std::mutex mutex_;
     std::vector<retired> retired_;
 };
 
 /// The connection of one worker's probes: made when it is needed, kept between probes, made anew when it is lost.
+/// Control thread.
 class worker_channel {
 public:
     /// `tls` is null for a worker in the clear.
