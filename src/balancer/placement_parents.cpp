@@ -107,18 +107,18 @@ void placement::try_find_parent(build& child, news& out)
     if (!child.inputs) {
         return;
     }
-    const auto parents = parents_of(child);
-    std::map<worker_ptr, std::size_t> counts;
-    for (const auto& [ref, where] : parents.all) {
+    const auto named = parents_of(child);
+    std::map<worker_ptr, std::size_t> on_each;
+    for (const auto& [ref, where] : named.all) {
         if (where && !is_on(where, child.not_on)) {
-            ++counts[where];
-        } else if (!parents.only_shared) {
+            ++on_each[where];
+        } else if (!named.only_shared) {
             return;  // asked again when it is placed
         }
     }
     worker_ptr best;
     std::size_t most = 0;
-    for (const auto& [where, count] : counts) {
+    for (const auto& [where, count] : on_each) {
         if (count > most) {
             most = count;
             best = where;
@@ -136,8 +136,8 @@ bool placement::parent_stays(const std::string& ref) const
     if (child == builds_.end() || !child->second.inputs) {
         return false;
     }
-    const auto parents = parents_of(child->second);
-    return std::any_of(parents.all.begin(), parents.all.end(),
+    const auto named = parents_of(child->second);
+    return std::any_of(named.all.begin(), named.all.end(),
                        [&](const auto& parent) { return is_on(parent.second, child->second.not_on); });
 }
 

@@ -17,11 +17,11 @@ bool pool::report_goaway(const worker& w)
     if (!observer) {
         return false;
     }
-    const bool news = set_going_away(w, true);
-    if (news) {
+    const bool changed = set_going_away(w, true);
+    if (changed) {
         observer(w);
     }
-    return news;
+    return changed;
 }
 
 bool pool::clear_goaway(const worker& w)

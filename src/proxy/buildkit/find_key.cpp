@@ -40,7 +40,10 @@ asio::awaitable<void> find_key(call& solve, buildkit::solve_info& info, running_
     if (!info.internal && may_come("shared-key")) {
         for (const std::string& uuid : info.sessions) {
             one_shot<bool> here{connection.executor()};
-            if (!shared.sessions.here_or(uuid, clock::now(), here.setter()) && !co_await here.wait(until)) {
+            if (shared.sessions.here_or(uuid, clock::now(), here.setter())) {
+                continue;
+            }
+            if (const auto came = co_await here.wait(until); !came) {
                 break;
             }
         }
